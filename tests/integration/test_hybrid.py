@@ -138,6 +138,39 @@ def test_feederThatFails_doesNotStopTheOthers(communities: tuple[CommunityDay, .
     assert result.cost < result.cost_alone
 
 
+def test_processThatDeclaresTooLate_leavesTheOthersAlone(communities: tuple[CommunityDay, ...]) -> None:
+    """Its feeder is in no round, and it ends as the others do."""
+    with staged(communities, 3) as (staging, workers, traveller):
+        late, others = workers[2], workers[:2]
+        declare = late._above._declare
+
+        def slowly(round_: int) -> None:
+            traveller.until(staging.above.progress().deadline + 1)
+            for worker in others:
+                worker.step()  # ends the phase
+            declare(round_)
+
+        late._above._declare = slowly  # type: ignore[method-assign]
+        for worker in (*others, late):
+            worker.step()
+        while not all(worker.is_over for worker in workers):
+            acted = [worker.step() for worker in workers]
+            if not any(acted) and not all(worker.is_over for worker in workers):
+                traveller.until(staging.above.progress().deadline + 1)
+        reports = [worker.report() for worker in workers]
+        of_feeders = {place: one for report in reports for place, one in report.feeders.items()}
+        staging.settle(of_feeders)
+        result = staging.result(of_feeders, reports, 0.0, 3)
+    assert late._above.agents == {}
+    one, two, three, above = result.levels
+    assert one.phase == two.phase == above.phase == "converged"
+    assert one.sums_to_zero
+    assert two.sums_to_zero
+    assert above.sums_to_zero
+    assert not of_feeders[2].sold_above_wh
+    assert three.failure == ""
+
+
 @pytest.mark.parametrize("how", ["claims residuals", "goes beyond its reach"])
 def test_feederThatLiesAbove_isProvedFalse(communities: tuple[CommunityDay, ...], how: str) -> None:
     """A feeder whose gateway holds the contract above up is out of it, proved by who runs another feeder: the others
@@ -182,6 +215,7 @@ def test_feedersThatCannotTrade_areNamed(communities: tuple[CommunityDay, ...]) 
         (["--feeders", "1"], "--feeders needs 2 to 128"),
         (["--households", "127"], "--households needs 1 to 126"),
         (["--processes", "0"], "--processes needs 1 or more"),
+        (["--phase-seconds", "0"], "--phase-seconds needs 1 to 86400"),
         (["--case", "fontana16,amsterdam16"], "amsterdam16"),
         (["--case", "fontana16,fontana16", "--feeders", "2"], "leave them out"),
         (["--chain", "memory"], "there is no chain 'memory'"),

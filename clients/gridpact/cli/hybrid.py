@@ -22,6 +22,8 @@ RESULT = "hybrid.json"
 MOST_FEEDERS, MOST_HOMES = MOST_NODES, MOST_NODES - 2
 """That contracts take: above, a gateway of each feeder; on a feeder, node 0 and the gateway besides the homes."""
 
+MOST_PHASE_SECONDS = 86_400
+
 
 def add(commands: Commands) -> None:
     command = commands.add_parser("hybrid", help="several feeders, a contract each and one above them, on a chain")
@@ -39,6 +41,13 @@ def add(commands: Commands) -> None:
         "--chain", default="anvil", metavar="CHAIN", help="anvil (default), ganache, eth-tester, or the URL of a node"
     )
     command.add_argument("--processes", type=int, metavar="N", help="that run the nodes; default as many as cores")
+    command.add_argument(
+        "--phase-seconds",
+        type=int,
+        default=120,
+        metavar="S",
+        help="that a process may be silent above before the others go on without its feeders; default 120",
+    )
     command.add_argument("--out", type=out_folder, metavar="DIR", help="folder of the result; default runs/CASE_hybrid")
     command.add_argument("--json", action="store_true", help=f"print {RESULT} instead of the summary")
     command.set_defaults(command=_hybrid)
@@ -48,6 +57,8 @@ def _hybrid(arguments: argparse.Namespace) -> int:
     check_chain(arguments.chain)
     if arguments.processes is not None and arguments.processes < 1:
         raise InputError(f"--processes needs 1 or more, not {arguments.processes}")
+    if not 0 < arguments.phase_seconds <= MOST_PHASE_SECONDS:
+        raise InputError(f"--phase-seconds needs 1 to {MOST_PHASE_SECONDS}, not {arguments.phase_seconds}")
     communities = _feeders(arguments)
     folder = arguments.out or Path("runs") / f"{'-'.join(one.name for one in communities[:2]).replace(' ', '-')}_hybrid"
     check_folder(folder)
@@ -59,7 +70,9 @@ def _hybrid(arguments: argparse.Namespace) -> int:
     check_alike(communities)
     fitting = [Resolution.fitting(one).carrying(one) for one in communities]
     resolution = max(fitting, key=lambda one: one.power_kw)
-    settings = HybridSettings(arguments.chain, arguments.processes, resolution=resolution)
+    settings = HybridSettings(
+        arguments.chain, arguments.processes, phase_seconds=arguments.phase_seconds, resolution=resolution
+    )
     with in_use(folder), ProgressBar() as progress:
         result = run_hybrid(communities, settings, progress)
         text = json.dumps(result.as_dict(), indent=1) + "\n"

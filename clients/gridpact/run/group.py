@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gridpact.chain.account import ChainAccount
@@ -108,18 +109,28 @@ class Group:
         return node in self.agents and node not in self._gone
 
     def _declare(self, round_: int) -> None:
-        """Step 2, for all: all transactions first, then all receipts."""
+        """Step 2, for all: all transactions first, then all receipts. Who comes too late is not in the round."""
         aggregator, spare = self._aggregator, self._aggregator.starting_gas()
-        pendings = [
-            (account, account.post(aggregator.declaring(
-                round_, view.parent, view.children, view.depth, view.bid_count, published(view)
-            ), spare=spare))
-            for view, account in ((self.views[node], account) for node, account in self._accounts.items())
-        ]  # fmt: skip
-        for account, pending in pendings:
-            account.settle(pending)
+        self._declared, pendings = True, []
+        for node, account in self._accounts.items():
+            view = self.views[node]
+            call = aggregator.declaring(round_, view.parent, view.children, view.depth, view.bid_count, published(view))
+            with self._in_time(node):
+                pendings.append((node, account, account.post(call, spare=spare)))
+        for node, account, pending in pendings:
+            with self._in_time(node):
+                account.settle(pending)
             self.gas["declare"] += account.gas_used
-        self._declared = True
+
+    @staticmethod
+    @contextmanager
+    def _in_time(node: int) -> Iterator[None]:
+        try:
+            yield
+        except ContractError as error:
+            if error.name not in MOVED_ON:
+                raise
+            log.warning("node %d declares too late, and is not in the round: %s", node, error)
 
     def _catch_up(self, progress: Progress) -> None:
         """Step 4, once for all agents."""

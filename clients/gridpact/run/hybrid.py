@@ -255,6 +255,8 @@ class FeederProcess:
     def step(self) -> bool:
         """Whether there was anything to do."""
         streets = self._streets.values()
+        if self._now is None:
+            self._above.look()  # its few nodes declare before those of all feeders do, whose phases are longer
         for street in streets:
             self._guarded(street, street.look)
         self._now = above = self._above.look()
