@@ -32,7 +32,8 @@ from gridpact.chain.networks import Network, open_network
 from gridpact.chain.record import Record
 from gridpact.chain.settlement import Settlement
 from gridpact.community.read import read_community
-from gridpact.day.office import DaySettings, play_day
+from gridpact.day.office import play_day
+from gridpact.day.values import DaySettings
 from gridpact.errors import GridpactError
 from gridpact.files import write_atomically
 from gridpact.problem.scenario import Scenario

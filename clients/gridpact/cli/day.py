@@ -131,7 +131,8 @@ def _day(arguments: argparse.Namespace) -> int:
     check_same(folder / MARKER, {"case": community.name, "day": day.day, "scenario": scenario.value})
 
     from gridpact.day.calling import DayCall
-    from gridpact.day.office import DaySettings, play_day  # imports CVXPY and web3, which takes a second
+    from gridpact.day.office import play_day  # imports CVXPY and web3, which takes a second
+    from gridpact.day.values import DaySettings
     from gridpact.report.day import day_page
     from gridpact.report.whatif.page import write_page
     from gridpact.run.onchain import nobody

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gridpact.day.office import PlayedDay
+from gridpact.day.values import PlayedDay
 from gridpact.report.drawing import BLUE, INK, ORANGE, SKY, VERMILION, Figure, styled
 from gridpact.report.plots import WIDTH, time_axis
 from gridpact.report.tables import Cell
