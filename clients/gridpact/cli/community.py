@@ -219,7 +219,7 @@ def _new(arguments: argparse.Namespace) -> int:
         source=arguments.source or ", ".join(path.name for path in arguments.files),
         licence=arguments.licence,
         tariff_in_words=tariffs.words,
-        feed_in_share=0.5 if arguments.feed_in_share is None else arguments.feed_in_share,
+        feed_in_share=NewCommunity.feed_in_share if arguments.feed_in_share is None else arguments.feed_in_share,
         trading_coefficient=arguments.trading_coefficient,
         assets=assets,
         feeder=feeder,
@@ -372,6 +372,10 @@ def _tariffs(arguments: argparse.Namespace, days: list[str], data: MeterData) ->
         name = "import" if tariff is imported else "feed-in"
         sizes = check_prices(f"the {name} price of {source}", tariff, days, _accepted(arguments))
         remarks.append(f"The {name} price was taken as {arguments.currency} per kWh: {sizes}.")
+    if feed_in is None:
+        assumed = " (assumed; --feed-in or --feed-in-share says another)" if arguments.feed_in_share is None else ""
+        share = NewCommunity.feed_in_share if arguments.feed_in_share is None else arguments.feed_in_share
+        remarks.append(f"Feed-in is worth the import price times {share:g}{assumed}.")
     if feed_in is not None:
         feed_in, lowered = capped(feed_in, imported, days)
         if lowered:

@@ -20,12 +20,23 @@ WRITTEN = {"kwh": "kWh", "wh": "Wh", "mwh": "MWh", "kw": "kW", "w": "W", "mw": "
 
 QUANTITIES = ("load", "import", "export", "pv")
 
+MONEY_UNITS = (
+    r"[€£$]|eur|euro|usd|gbp|chf|sek|nok|dkk|pln|czk|aud|nzd|cad|huf|ron|inr|ct|cts|cents?|pence|kr|øre|öre|ore|rp"
+)
+
 OTHER_UNIT = re.compile(
     r".*[(\[]\s*(?:%|hz|var|kvar|varh|kvarh|va|kva|°\s?[cf]|w/m[2²]|wh/m[2²]|lux|ppm|km|m[3³]|kg|"
-    r"(?:[€£$]|eur|euro|usd|gbp|chf|sek|nok|dkk|pln|czk|aud|ct|cents?|kr|öre|øre|ore)(?:\s?/\s?[km]?wh)?)\s*[)\]]\s*",
+    rf"(?:{MONEY_UNITS})(?:\s?/\s?[km]?wh)?)\s*[)\]].*",
     re.IGNORECASE,
 )
 """A name with a unit of something else than energy or power. (A), (V) and (C) may be three flats."""
+
+OF_A_KWH = re.compile(
+    rf".*(?:[(\[][^()\[\]]*[^()\[\]/\s]\s*(?:/|\bper\b|\bpro\b)\s*[km]?wh\b|(?<![^\W_])(?:per|pro)[\s_]*[km]?wh(?![^\W_])"
+    rf"|(?:(?<![^\W_])(?:{MONEY_UNITS}|[km]?g(?:co2\w*)?|co2\w*)|(?<![^\W_])(?-i:[pcgt]))\s?/\s?[km]?wh\b).*",
+    re.IGNORECASE,
+)
+"""A price or an emission of each kWh: (p/kWh), GBP/kWh, gCO2/kWh, cost per kWh. Verbrauch/kWh is an energy."""
 
 UNIT_WITHIN = re.compile(rf"(.*\S)\s*[(\[]\s*({'|'.join(UNITS)})\s*[)\]]\s*(.*)", re.IGNORECASE)
 """Verbrauch [kWh] AT0010000: a unit in brackets, and something behind it."""
@@ -56,11 +67,16 @@ MOMENTS = _set(
     "utc, utc time, utc timestamp, time utc, timestamp utc, datetime utc, local 15min, localminute, horodatage, debut,"
     "début, date debut, date début, read at, measured at, statistical period, messzeitpunkt, meetmoment,"
     "zeitstempel von, zeit von, fra dato, fra, fra tid, tidspunkt, från, date heure, giorno ora, date time utc,"
-    "time local, mtu, mtu cet cest, mtu utc, delivery start, delivery period, inicio, desde, ts"
+    "time local, mtu, mtu utc, delivery start, delivery period, inicio, desde, ts, zeitraum, valid from, period from,"
+    "starts at, start timestamp, timestamp start"
 )
+LOCAL_ZONE = re.compile(r" (?:cet|cest|cet cest|mez|mesz|local|lokal|ortszeit)$")
+"""Behind the name of a column of times: those of the place, as MTU (CET/CEST)."""
+
 ENDS = _set(
     "end, end time, endtime, end datetime, end date time, interval end, period end, to, bis, tot, until, ende,"
-    "fin, date fin, read date and end time, zeitstempel bis, zeit bis, til dato, til, til tid, till"
+    "fin, date fin, read date and end time, zeitstempel bis, zeit bis, til dato, til, til tid, till, delivery end,"
+    "valid to, period to, ends at, end timestamp, timestamp end"
 )
 DATES = _set(
     "date, day, datum, tag, dag, fecha, data, jour, start date, startdate, van datum, startdatum, datum von, von datum,"
@@ -70,16 +86,18 @@ DATES = _set(
 CLOCKS = _set(
     "time, clock, hour, uhrzeit, zeit, tijd, tijdstip, hora, heure, start time, starttime, van tijdstip, starttijd,"
     "von uhrzeit, uhrzeit von, zeit von, von zeit, hour ending, hour number, he, stunde, uur, periodo, ora, period,"
-    "settlement period, interval, intervall"
+    "settlement period, interval, intervall, usage start time"
 )
 END_DATES = _set("end date, enddate, tot datum, einddatum, datum bis, bis datum")
-END_CLOCKS = _set("end time, endtime, tot tijdstip, eindtijd, bis uhrzeit, uhrzeit bis, zeit bis, bis zeit")
+END_CLOCKS = _set(
+    "end time, endtime, tot tijdstip, eindtijd, bis uhrzeit, uhrzeit bis, zeit bis, bis zeit, usage end time"
+)
 HOUSEHOLDS = _set(
     "household, home, house, house id, household id, customer, customer id, haushalt, huishouden, lclid, meter id,"
     "entity id, prm, mprn, meter serial number, cups, dataid, member, participant, ean, ean code, nmi, mpan,"
-    "zahlpunkt, zählpunkt, meter, zähler, zähler id"
+    "zahlpunkt, zählpunkt, meter, zähler, zähler id, meter number, esiid, esi id"
 )
-REGISTERS = _set("register, direction, richting, flow direction")
+REGISTERS = _set("register, direction, richting, flow direction, consumption surplusgeneration")
 PERHAPS_REGISTERS = _set("read type, reading type")
 """Of registers if their texts are, else of what is actual and what is estimated."""
 
@@ -119,10 +137,16 @@ GENERIC = _set(
 """Names that say nothing about whose energy it is."""
 
 TARIFF = re.compile(
-    r" (?:(?:t|tariff?|tarief) ?\d|(?<=delivered )\d|(?<=returned )\d|high|low|day|night|peak|off peak|hoog|laag|dag"
-    r"|nacht|normaal|dal|ht|nt)$"
+    r" (?:(?:t|tariff?|tarief) ?\d|(?<=delivered )\d|(?<=returned )\d|high|low|day|night|(?<!off )peak|off peak"
+    r"|hoog|laag|dag|tag|nacht|normaal|dal|ht|nt|hp|hc|heures (?:pleines|creuses)|punta|llano|valle|f[123])$"
 )
 """Behind import or export: a register that counts while a tariff holds, so that all of them together are the whole."""
+
+METERED = _set(
+    "consumption, usage, verbrauch, verbruik, consumo, consommation, energy consumption, electricity consumption,"
+    "forbruk, forbrug, förbrukning, wirkarbeit, energy, electricity"
+)
+"""What a meter counts by tariffs: what was drawn through it."""
 
 BEHIND = {
     quantity: tuple(sorted(names - GENERIC - {"use", "demand"}, key=len, reverse=True))
@@ -138,19 +162,19 @@ NO_HOUSEHOLD = _set(
 PARTS = _set(
     "grid, netz, battery, batteries, batterie, bateria, batería, akku, powerwall, inverter, wechselrichter, omvormer,"
     "pv, temperature, temp, total, sum, summe, gesamt, totaal, soc, voltage, frequency, quality, status, flag, valid,"
-    "code"
+    "code, rate, tariff, tarif, tarief, spot, spotpris, spotprice, co2, emissions"
 )
 """Words that tell, wherever they stand in a name, that it is rather of a part, a sum or no reading."""
 
 MONEY = _set(
     "cost, costs, kosten, coste, costes, importe, coût, charge, charges, bill, betrag, bedrag, price, preis, prijs,"
-    "precio, prix, prezzo, pris"
+    "precio, prix, prezzo, pris, cena"
 )
 SUMS = _set("total, totals, sum, summe, gesamt, totaal, somme, suma, totale, grand total")
 NO_HOUSEHOLD_BEGINS = ("grid", "total", "aggreg", "transformer", "temperature")
 
 REGISTER_WORDS = {
-    "export": ("injectie", "export", "einspeisung", "teruglevering", "injection", "feed"),
+    "export": ("injectie", "export", "einspeisung", "teruglevering", "injection", "feed", "surplus"),
     "pv": ("productie", "production", "generation", "opwek", "solar", "erzeugung"),
     "import": ("afname", "import", "bezug", "consumption", "verbruik", "verbrauch", "soutirage", "prelevement"),
 }
@@ -167,7 +191,7 @@ REACTIVE_WORDS = ("inductief", "capacitief", "inductive", "capacitive", "reactiv
 def plain(name: str) -> str:
     """A name without case and marks, its words with a space between them."""
     apart = re.sub(r"(?<=[a-zà-ÿ])(?=[A-Z])", " ", name)
-    return " ".join(re.sub(r"[^0-9a-zß-ÿ]+", " ", apart.casefold()).split())
+    return " ".join(re.sub(r"[\W_]+", " ", apart.casefold()).split())
 
 
 @dataclass(frozen=True)
@@ -218,6 +242,8 @@ def time_columns(header: Iterable[str], time: str | None = None, date: str | Non
     if len(starts) == 1:
         others = [name for name in (*days, *ends) if name not in starts]
         return TimeColumns(starts[0], are_utc="utc" in plain(starts[0]).split(), others=tuple(dict.fromkeys(others)))
+    if not starts and len(days) == 1 and ends and all(plain(name) in END_DATES for name in ends):
+        return TimeColumns(days[0], others=tuple(ends))  # Datum von, Datum bis: both with the time of day
     if not starts and len(ends) == 1:
         return TimeColumns(ends[0], are_ends=True, others=tuple(days))
     if not starts and len(days) == 1:
@@ -226,7 +252,7 @@ def time_columns(header: Iterable[str], time: str | None = None, date: str | Non
 
 
 def _of(names: Sequence[str], known: frozenset[str]) -> list[str]:
-    return [name for name in names if plain(name) in known]
+    return [name for name in names if plain(name) in known or LOCAL_ZONE.sub("", plain(name)) in known]
 
 
 @dataclass(frozen=True)
@@ -250,7 +276,7 @@ def unit_behind(name: str) -> tuple[str, str | None]:
 
 def has_other_unit(name: str) -> bool:
     """Whether a name says that a column is neither energy nor power: in EUR, in V, in %."""
-    return OTHER_UNIT.fullmatch(name) is not None
+    return (OTHER_UNIT.fullmatch(name) or OF_A_KWH.fullmatch(name)) is not None
 
 
 def unknown_unit(name: str) -> str | None:
@@ -286,6 +312,8 @@ def quantity_of(name: str) -> tuple[str, str | None] | None:
         return "import" if register[1] == "1" else "export", unit
     if is_tariff(name):
         base = TARIFF.sub("", plain(base))
+        if base in METERED:
+            return "import", unit
     if unit is not None and plain(base) in ("home", "house"):  # else it names them
         return "load", unit
     return next(((quantity, unit) for quantity, names in SYNONYMS.items() if plain(base) in names), None)
@@ -296,7 +324,7 @@ def is_tariff(name: str) -> bool:
     if register := OBIS.search(name):
         return register[2] != "0"
     base, tariffs = TARIFF.subn("", plain(unit_behind(name)[0]))
-    return tariffs == 1 and base in SYNONYMS["import"] | SYNONYMS["export"]
+    return tariffs == 1 and base in SYNONYMS["import"] | SYNONYMS["export"] | METERED
 
 
 def household_column(name: str) -> TableColumn:

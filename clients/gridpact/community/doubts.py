@@ -6,6 +6,7 @@ The names are those of `--accept`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -19,6 +20,7 @@ DOUBTS = {
     "size": "uses that are very large or small",
     "night": "PV output at night",
     "total": "a household that uses what all others use together",
+    "registers": "households that hardly ever use energy at the same time",
     "price": "prices that are very high or low",
     "sign": "readings that contradict what was planned",
     "unrecorded": "trades that only one side states",
@@ -42,6 +44,12 @@ MOST_MEAN_KW, LEAST_MEAN_KW, LEAST_MEAN_OF_ALL_KW = 20.0, 0.005, 0.03
 SUM_ERROR = 0.02
 """By so much a meter of all others may differ from what they add up to."""
 
+MOST_BESIDE = 0.05
+"""At so many of the steps at which one of two registers counts the other may, too: a tariff changes within a step."""
+
+LEAST_COUNTED = 0.25
+"""Two registers together count in so many of all steps; panels may cover the rest."""
+
 SPIKE_KW, SPIKE = 25.0, 5.0
 """A power in one step above the first and so many times above all others is rather an error."""
 
@@ -58,7 +66,7 @@ def check_readings(data: MeterData, accepted: Collection[str]) -> None:
     Raises:
         InputError: something is doubtful that was not accepted.
     """
-    of_name = {"rising": _rising, "size": _size, "night": _night, "total": _total}
+    of_name = {"rising": _rising, "size": _size, "night": _night, "total": _total, "registers": _registers}
     for name, doubts in of_name.items():
         if name not in accepted:
             for doubt in doubts(data):
@@ -186,6 +194,23 @@ def _night(data: MeterData) -> Iterator[str]:
                 f"the PV output of '{meter.name}' has its middle at {int(middle):02d}:{int(60 * (middle % 1)):02d}, "
                 f"{100 * night:.0f} % of it lies between 22:00 and 04:00; is it PV output, and are the times local?"
             )
+
+
+def _registers(data: MeterData) -> Iterator[str]:
+    """Columns of which one stands still while another counts: a meter's registers of tariffs, as homes never are."""
+    if not data.days:
+        return
+    uses = np.array([np.concatenate([meter.load_kw[day] for day in data.days]) for meter in data.meters])
+    counts = (uses > 0).astype(np.float32)  # (N, days * T)
+    often, both = counts.sum(axis=1), counts @ counts.T
+    for first, second in combinations(range(len(counts)), 2):
+        least, either = min(often[first], often[second]), often[first] + often[second] - both[first, second]
+        if least > 0 and both[first, second] <= MOST_BESIDE * least and either >= LEAST_COUNTED * counts.shape[1]:
+            names = (data.meters[one].name for one in (first, second))
+            yield (
+                "'{}' and '{}' hardly ever use energy at the same time, as registers of one household's meter for two "
+                "tariffs; if they are, call their columns 'Import T1 kWh' and 'Import T2 kWh', which are added up"
+            ).format(*names)
 
 
 def _total(data: MeterData) -> Iterator[str]:

@@ -28,11 +28,16 @@ KINDS_OF_MONEY = ("currency", "währung", "valuta", "moneda", "devise", "unit", 
 """Columns that tell the currency or the unit of others."""
 
 PRICE_UNIT = re.compile(
-    r"[\s_(\[]+(?:(?P<minor>(?:ct|cts|cents?|c|p|pence|rp|øre|öre|ore|gr)\.?)|€|\$|£|eur|euro|usd|gbp|chf|sek|nok|dkk|pln|czk|aud|huf|ron|kr)"
-    r"(?:\s*(?:[/_]|per|pro)?\s*(?P<energy>kwh|mwh))?\s*[)\]]?$",
+    r"(?:^|[\s_(\[]+)(?:(?P<minor>(?:ct|cts|cents?|c|p|pence|rp|øre|öre|ore|gr)\.?)|€|\$|£|eur|euro|usd|gbp|chf|sek|nok|dkk|pln|czk|aud|huf|ron|kr)"
+    r"(?:[\s_]*(?:/|per|pro)?[\s_]*(?P<energy>kwh|mwh)(?![^\W_])[^/]*|\s*[)\]]?)$",
     re.IGNORECASE,
 )
-"""Behind the name of a column: (EUR/MWh), ct/kWh, _ct."""
+"""Behind the name of a column: (EUR/MWh), ct/kWh, _ct; with an energy also within it: ct/kWh (gross)."""
+
+WITHOUT_TAXES = frozenset(
+    ("net", "netto", "excl", "exkl", "exc", "exclusive", "excluding", "ohne", "zzgl", "hors", "sans", "without", "bez")
+)
+"""Words in the name of a column whose prices lack taxes."""
 
 Tariff = dict[str, Array]
 """Price by day, currency/kWh, (T,)."""
@@ -47,6 +52,7 @@ def by_time_of_day(text: str, days: Sequence[str], step_minutes: int) -> Tariff:
     Raises:
         InputError: it cannot be read as this.
     """
+    text = text.replace("\u2013", "-")
     base, *windows = text.split(",")
     if re.fullmatch(r"\s*\d+,\d+\s*", text):
         raise InputError(f"'{text}' has a decimal comma; write {text.strip().replace(',', '.')}")
@@ -162,10 +168,17 @@ def price_column(table: Table, times: TimeColumns, column: str) -> PriceColumn:
     wanted = [name for name in priced if is_hardly_used(name) == (column == "feed_in_price")]
     candidates = exact or wanted or (list(priced) if len(priced) == 1 else [])
     candidates = [name for name in candidates if not all(row.is_gap(name) for row in table.rows)] or candidates
+    if len(candidates) > 1:
+        candidates = [name for name in candidates if not _is_net(name)] or candidates
     if len(candidates) != 1:
         what = f"has prices in {quoted(candidates)}" if candidates else f"has no column '{column}'"
         raise InputError(f"{table.file} {what}; call the one to take {column}: its columns are {quoted(table.header)}")
     (name,) = candidates
+    if column == "import_price" and _is_net(name):
+        raise InputError(
+            f"{table.file}: '{name}' is without taxes by its name, and import costs what is paid for it: add taxes and "
+            "fees, and call the column import_price"
+        )
     others = [one for one in rest if one != name and one not in PRICES]
     if exact and (also := [one for one in others if one in priced]):
         raise InputError(f"{table.file}: column '{also[0]}' is not known; known columns: time, {', '.join(PRICES)}")
@@ -176,6 +189,10 @@ def price_column(table: Table, times: TimeColumns, column: str) -> PriceColumn:
         told = [table.rows[0].cells[one] for one in rest if plain(one) in KINDS_OF_MONEY]
         factor = math.prod(_unit_factor(text) or 1.0 for text in told)
     return PriceColumn(name, factor, name == column, tuple(others))
+
+
+def _is_net(name: str) -> bool:
+    return not WITHOUT_TAXES.isdisjoint(plain(name).split())
 
 
 def _price_unit(name: str) -> float | None:

@@ -38,7 +38,9 @@ CLOCK = re.compile(
     r"(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})(?:[:.](?P<second>\d{2})(?:[.,](?P<part>\d+))?)?"
     r"\s*(?:(?P<half>[AaPp]\.?[Mm]\.?)|Uhr|uur|h)?\s*(?P<offset>Z|z|UTC|GMT|[+\-\u2212]\d{2}(?::?\d{2})?)?(?:\[[\w/+-]+\])?"
 )
-COMPACT = re.compile(r"(?P<day>(?:19|20)\d{6})T?(?P<hour>\d{2})(?:(?P<minute>\d{2})(?P<second>\d{2})?)?(?P<offset>Z)?")
+COMPACT = re.compile(
+    r"(?P<day>(?:19|20)\d{6})[T ]?(?P<hour>\d{2})(?:(?P<minute>\d{2})(?P<second>\d{2})?)?(?P<offset>Z)?"
+)
 EPOCH = re.compile(r"(\d{10})(?:\d{3}|\d{6}|\d{9})?(?:\.\d+)?")
 SPREADSHEET_DAY = re.compile(r"([3-7]\d{4})(?:[.,](\d+))?")
 SPREADSHEET_ORIGIN = date(1899, 12, 30)

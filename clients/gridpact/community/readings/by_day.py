@@ -16,7 +16,7 @@ LEAST_COLUMNS = 12
 MOST_LONGER = {24: 1, 48: 2, 96: 4}
 """How many steps more a day has on which the clock is put back, by how many it has usually."""
 
-CLOCK_NAME = re.compile(r"(\d{1,2})[:.h](\d{2})(?::00)?(?:\s*[-\u2013].*)?")
+CLOCK_NAME = re.compile(r"(\d{1,2})[:.h](\d{2})(?::00)?(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?(?:\s*[-\u2013].*)?")
 NUMBER_NAME = re.compile(r"([^\W\d]*[\s_.]*)(\d{1,3})")
 CLOCK, VALUE = "clock", "value"
 
@@ -64,7 +64,7 @@ def a_row_for_each(table: Table, times: TimeColumns) -> tuple[Table, TimeColumns
 
 def _starts(names: list[str]) -> dict[str, int]:
     """Minutes after midnight at which the steps begin after which columns are named; none where they are not."""
-    clocks = {name: 60 * int(part[1]) + int(part[2]) for name in names if (part := CLOCK_NAME.fullmatch(name.strip()))}
+    clocks = {name: _minute(part) for name in names if (part := CLOCK_NAME.fullmatch(name.strip()))}
     if len(clocks) >= LEAST_COLUMNS:
         return _of_clocks(clocks)
     by_prefix: dict[str, dict[str, int]] = {}
@@ -72,6 +72,13 @@ def _starts(names: list[str]) -> dict[str, int]:
         if part := NUMBER_NAME.fullmatch(name.strip()):
             by_prefix.setdefault(part[1].casefold(), {})[name] = int(part[2])
     return next((found for numbers in by_prefix.values() if (found := _of_numbers(numbers))), {})
+
+
+def _minute(part: re.Match[str]) -> int:
+    hours = int(part[1])
+    if part["half"]:
+        hours = hours % 12 + (12 if part["half"] in "Pp" else 0)
+    return 60 * hours + int(part[2])
 
 
 def _of_clocks(clocks: dict[str, int]) -> dict[str, int]:

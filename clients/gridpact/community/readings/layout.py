@@ -52,25 +52,29 @@ def layout_of(files: ReadFiles, path: Path, table: Table, left: Sequence[str], i
     how = files.how
     texts = [name for name in left if columns.quantity_of(name) is None and _is_text(table, name)]
     for name in texts:
-        _check_text(table, name)
+        if name not in columns.role(left, columns.HOUSEHOLDS):
+            _check_text(table, name)
     texts += [name for name in left if name not in texts and name not in files.only and columns.has_other_unit(name)]
     numbers = [name for name in left if name not in texts]
     if not numbers:
-        raise InputError(f"{path.name} has no column with numbers beside its times; its columns are {quoted(left)}")
+        what = "energies or powers" if any(map(columns.has_other_unit, left)) else "numbers"
+        raise InputError(f"{path.name} has no column with {what} beside its times; its columns are {quoted(left)}")
     filled = [name for name in numbers if not all(row.is_gap(name) for row in table.rows)]
     if how.value_column is not None:
         if how.value_column not in left:
             raise InputError(f"{path.name} has no column '{how.value_column}'; it has {quoted(left)}")
-        quantity = columns.quantity_of(how.value_column)
-        return _rows_of_readings(files, path, table, left, {how.value_column: quantity or ("load", None)}, is_pv)
+        _check_known(path, how.value_column)
+        if columns.has_other_unit(how.value_column):
+            raise InputError(
+                f"{path.name}: column '{how.value_column}' has neither energies nor powers by its name; name "
+                "another with --value-column, or correct its name"
+            )
+        quantity = columns.quantity_of(how.value_column) or ("load", columns.unit_behind(how.value_column)[1])
+        return _rows_of_readings(files, path, table, left, {how.value_column: quantity}, is_pv)
     named = {name: of for name in numbers if (of := columns.quantity_of(name)) and name not in files.only}
     for name in numbers:
-        if name not in files.only and (unit := columns.unknown_unit(name)) is not None:
-            raise InputError(
-                f"{path.name}: the unit '{unit}' of column '{name}' is not known; give one of "
-                f"{', '.join(WRITTEN.values())}, "
-                f'leave it out with --ignore "{name}", or name the households with --only'
-            )
+        if name not in files.only:
+            _check_known(path, name)
     if named:
         whole = {"load", "pv"} <= {quantity for quantity, _ in named.values()}
         beside = [name for name in numbers if name not in named and name not in files.only
@@ -94,6 +98,19 @@ def layout_of(files: ReadFiles, path: Path, table: Table, left: Sequence[str], i
             "or what to leave out with --ignore"
         )
     return _columns_of_households(files, path, table, numbers, texts, is_pv)
+
+
+def _check_known(path: Path, name: str) -> None:
+    """
+    Raises:
+        InputError: a column has a unit of energy or power that is not known.
+    """
+    if (unit := columns.unknown_unit(name)) is not None:
+        raise InputError(
+            f"{path.name}: the unit '{unit}' of column '{name}' is not known; give one of "
+            f"{', '.join(WRITTEN.values())}, "
+            f'leave it out with --ignore "{name}", or name the households with --only'
+        )
 
 
 def _is_text(table: Table, name: str) -> bool:
@@ -170,7 +187,10 @@ def _check_household(path: Path, column: TableColumn, given: Sequence[TableColum
     Raises:
         InputError: a column is perhaps not what it is taken for.
     """
-    how = f'leave it out with --ignore "{column.name}", or name the households with --only'
+    how = (
+        f'leave it out with --ignore "{column.name}", or name the households with --only, or, in a file of one '
+        "household, its readings with --value-column"
+    )
     if columns.is_no_household(column.household):
         raise InputError(f"{path.name}: column '{column.name}' looks like that of no household; {how}")
     consumers = {one.household for one in given if one.quantity in ("load", "import")}

@@ -26,7 +26,7 @@ NEAR_SECONDS = 2
 TIME_FORM_CELL = re.compile(r"[dDmMyYjJtThHuUsS:./ -]+|time|datetime|timestamp|date", re.IGNORECASE)
 """dd.MM.yyyy HH:mm: how a time is written, in a row of units."""
 
-CLOCK_CELL = re.compile(r"\d{1,2}[:.h]\d{2}.*")
+CLOCK_CELL = re.compile(r"\d{1,2}[:.h]\d{2}(?!\d*[./-]\d{2}).*")
 STEP_NUMBER = re.compile(r"[^\W\d]{0,6}\s?(\d{1,3})")
 """7, H07 or HE7: the number of a step in its day."""
 
@@ -300,7 +300,8 @@ def moments_of(table: Table, times: TimeColumns, how: HowToRead) -> tuple[list[d
         if times.are_utc and moment.tzinfo is None:
             by_text[text] = moment = moment.replace(tzinfo=timezone.utc)
         if moment.tzinfo is not None and how.zone is None:
-            raise row.error(times.day, f"'{text}' has an offset from UTC; give the place's time zone, for Dutch homes "
+            what = "is in UTC by its column's name" if times.are_utc else "has an offset from UTC"
+            raise row.error(times.day, f"'{text}' {what}; give the place's time zone, for Dutch homes "
                                        "--timezone Europe/Amsterdam")  # fmt: skip
         if (moment.tzinfo is None) != (first.tzinfo is None) and not times.are_utc:
             raise row.error(times.day, "some times have an offset from UTC, others not; write all alike")
