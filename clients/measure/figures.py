@@ -284,6 +284,24 @@ def thesis(reports: Mapping[str, Report]) -> str:
     return _table(("home", "panels, kWp", "a day, each on its own", *plans), rows, repeated=0)
 
 
+def thesis_with_devices(reports: Mapping[str, Report]) -> str:
+    """The same with batteries and cars, and by which plan most homes pay least."""
+    report, plans = reports["plans"], ("alone", "unified", "identified", "mid-market")
+    of = report["thesis_with_devices"]
+    rows = [
+        (str(row["home"]), f"{row['kwp']:g}", row["devices"], *(f"{row[plan]:.2f}" for plan in plans)) for row in of
+    ]
+    total = {plan: sum(row[plan] for row in of) for plan in plans}
+    less = (f"{total[plan]:.2f} (-{1 - total[plan] / total['alone']:.1%})".replace("%", " %") for plan in plans[1:])
+    rows.append(("all", "", "", f"{total['alone']:.2f}", *less))
+    header = ("home", "panels, kWp", "has", "a day, each on its own", *plans[1:])
+    without, with_ = (
+        ", ".join(f"{best[plan]} by {plan}" for plan in plans[1:] if plan in best)
+        for best in (report["thesis_best"], report["thesis_best_with_devices"])
+    )
+    return f"{_table(header, rows, repeated=0)}\nHomes that pay least: {with_}; without batteries and cars {without}.\n"
+
+
 def plans(reports: Mapping[str, Report]) -> str:
     """Which pricing suits whom: the rule, how often it is right, and who is best off by what."""
     report, trial = reports["plans"], reports["plans"]["trial"]
@@ -396,6 +414,7 @@ BLOCKS: dict[str, Callable[[Mapping[str, Report]], str]] = {
     "phases": phases,
     "non-convex": non_convex,
     "thesis": thesis,
+    "thesis-devices": thesis_with_devices,
     "plans": plans,
     "manager-gas": manager_gas,
     "platforms": platforms,

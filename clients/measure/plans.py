@@ -1,12 +1,13 @@
-"""Which pricing suits whom: homes without storage for a year, by the thesis's two pricings and the mid-market rate.
+"""Which pricing suits whom: homes for a year, by the thesis's two pricings and the mid-market rate.
 
     python -m measure.plans --json reports/plans.json        (`make plans`; a minute or two)
 
 The thesis (Wu, UNSW 2019, chapter 5) has 15 homes of Ausgrid, which may not be passed on. In their place stand shipped
 homes of fontana16 at its prices, 0.25 and 0.06 a kWh, with their panels and without batteries and cars, as there: the
-first 15 on all shipped days for its Table 5.3; and for "which plan suits whom" 64 homes over fontana16year, every home
-four times with its load scaled by 0.8 to 1.2 and its panels by 0.2 to 1.2 (seed 1). A plan is what a home pays where
-all are on it.
+first 15 on all shipped days for its Table 5.3, and once more with batteries and cars, of which they bid what their own
+plans leave, as in all markets of orders (`market/bids.py`). For "which plan suits whom" there are 64 homes over
+fontana16year, every home four times with its load scaled by 0.8 to 1.2 and its panels by 0.2 to 1.2 (seed 1). A plan is
+what a home pays where all are on it.
 
 What is recommended is a tree of three questions at most about a home's profile. It is tried on homes that it has not
 seen: of which no other copy was among those that it was made from.
@@ -20,12 +21,12 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gridpact.community.model import Array, Prices
+from gridpact.community.model import Array, CommunityDay, Prices
 from gridpact.community.read import Community, read_community
 from gridpact.devices.pv import Panels
 from gridpact.files import write_atomically
@@ -35,11 +36,14 @@ from gridpact.market.identified_pricing import IdentifiedPricing
 from gridpact.market.matching import Book
 from gridpact.market.mid_market_rate import at_mid_market_rate
 from gridpact.market.unified_pricing import UnifiedPricing
+from gridpact.problem.baseline import baseline_net_kw
+from gridpact.text import listed
 
 IMPORT, FEED_IN = 0.25, 0.06
 """A kWh, in the thesis's AUD."""
 
 COPIES, SEED = 4, 1
+STORES = frozenset({"battery", "car"})
 DAYTIME = range(9, 17)
 """Hours in which somebody with a day job is away."""
 
@@ -57,10 +61,12 @@ PLANS: Mapping[str, Pricing] = {
 
 @dataclass(frozen=True)
 class BilledHomes:
-    """Net power without storage, of many homes on many days.
+    """What many homes use and make on many days.
 
     Attributes:
         load_kw, pv_kw: (days, homes, T).
+        planned_kw: what their own plans of batteries and cars leave, kW into the feeder, (days, homes, T); None: they
+            have none.
         of: the shipped home that each is a copy of.
     """
 
@@ -69,6 +75,20 @@ class BilledHomes:
     pv_kwp: Array  # (homes,)
     of: tuple[int, ...]
     step_hours: float
+    planned_kw: Array | None = None
+
+    @property
+    def net_kw(self) -> Array:
+        """Into the feeder, (days, homes, T)."""
+        return self.pv_kw - self.load_kw if self.planned_kw is None else self.planned_kw
+
+    def with_devices(self, days: Iterable[CommunityDay]) -> BilledHomes:
+        """The same homes on the same days with all their devices, each planned by itself at the tariff."""
+        planned = []
+        for day in days:
+            prices = Prices(np.full(day.steps, IMPORT), FEED_IN / IMPORT)
+            planned.append(baseline_net_kw(replace(day, prices=prices))[list(self.of)])
+        return replace(self, planned_kw=np.array(planned))
 
     @staticmethod
     def of_case(community: Community, homes: int, copies: int = 1) -> BilledHomes:
@@ -89,7 +109,7 @@ class BilledHomes:
     def bills(self) -> dict[str, Array]:
         """What each home pays a day on average, alone and on each plan, (homes,)."""
         paid = {"alone": np.zeros(len(self.of))} | {plan: np.zeros(len(self.of)) for plan in PLANS}
-        for net_kw in self.pv_kw - self.load_kw:
+        for net_kw in self.net_kw:
             alone = self.step_hours * (IMPORT * np.maximum(-net_kw, 0) - FEED_IN * np.maximum(net_kw, 0)).sum(axis=1)
             books = books_of(net_kw, self.step_hours)
             paid["alone"] += alone
@@ -220,8 +240,10 @@ def best_of(bills: Mapping[str, Array]) -> list[str]:
 
 
 def report() -> dict[str, object]:
-    few = BilledHomes.of_case(read_community("fontana16"), 15)
-    table = few.bills()
+    case = read_community("fontana16")
+    few = BilledHomes.of_case(case, 15)
+    table, stored = few.bills(), few.with_devices(map(case.on, case.days)).bills()
+    devices = [listed(sorted({d.kind for d in home.devices} & STORES)) for home in case.on(case.days[0]).households]
     many = BilledHomes.of_case(read_community("fontana16year"), 16, COPIES)
     bills = many.bills()
     best, profiles = best_of(bills), many.profiles()
@@ -232,6 +254,13 @@ def report() -> dict[str, object]:
             {"home": k + 1, "kwp": float(few.pv_kwp[k])} | {plan: float(of[k]) for plan, of in table.items()}
             for k in range(len(few.of))
         ],
+        "thesis_with_devices": [
+            {"home": k + 1, "kwp": float(few.pv_kwp[k]), "devices": devices[k]}
+            | {plan: float(of[k]) for plan, of in stored.items()}
+            for k in range(len(few.of))
+        ],
+        "thesis_best": dict(Counter(best_of(table))),
+        "thesis_best_with_devices": dict(Counter(best_of(stored))),
         "days": len(many.load_kw),
         "homes": len(many.of),
         "best": dict(Counter(best)),

@@ -30,14 +30,22 @@ def homes() -> BilledHomes:
     return replace(whole, load_kw=whole.load_kw[at : at + 1], pv_kw=whole.pv_kw[at : at + 1])
 
 
+@pytest.fixture(scope="module")
+def storing(homes: BilledHomes) -> BilledHomes:
+    """The same with their batteries and cars."""
+    return homes.with_devices([read_community("fontana16").on(DAY)])
+
+
+@pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("plan", NAMED)
-def test_bills_areThoseOfTheMechanisms(homes: BilledHomes, plan: str) -> None:
-    """Of the community as every scenario plays it, at the thesis's prices and with panels only: what is paid to
-    neighbours, and to the supplier for what meters read beyond trades."""
+def test_bills_areThoseOfTheMechanisms(homes: BilledHomes, storing: BilledHomes, plan: str, stored: bool) -> None:
+    """Of the community as every scenario plays it, at the thesis's prices, with panels only and with all devices: what
+    is paid to neighbours, and to the supplier for what meters read beyond trades."""
     day = read_community("fontana16").on(DAY)
     prices = Prices(np.full(day.steps, IMPORT), FEED_IN / IMPORT)
     some = tuple(
-        replace(home, devices=tuple(one for one in home.devices if one.kind == "pv")) for home in day.households[:15]
+        replace(home, devices=tuple(one for one in home.devices if stored or one.kind == "pv"))
+        for home in day.households[:15]
     )
     lines = tuple(line for line in day.balanced.lines if line.node <= 15)
     community = replace(day, households=some, prices=prices, feeder=replace(day.balanced, lines=lines))
@@ -51,7 +59,9 @@ def test_bills_areThoseOfTheMechanisms(homes: BilledHomes, plan: str) -> None:
         beyond = day.step_hours * home.schedule["injection_kw"] - traded[home.node]
         paid.append(home.paid + float(np.sum(np.where(beyond < 0, -IMPORT, -FEED_IN) * beyond)))
     # Of what is left of an order a watt-hour at a step may be on the other side.
-    assert homes.bills()[plan] == pytest.approx(paid, abs=day.steps * 0.001 * (IMPORT - FEED_IN))
+    assert (storing if stored else homes).bills()[plan] == pytest.approx(
+        paid, abs=day.steps * 0.001 * (IMPORT - FEED_IN)
+    )
 
 
 def test_rule_findsWhatThereIsToFind() -> None:
