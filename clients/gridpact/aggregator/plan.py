@@ -92,10 +92,14 @@ class FeederOptimum:
     """G on the same feeder and day, with what the loop pays for adjustments."""
 
     cost: float
-    adjusted_kwh: float  # from what direct control wished
+    moved_kwh: Array  # from what direct control wished, by home, (n,)
     adjusted_kvarh: float
     curtailed_kwh: float
     peak_kw: float
+
+    @property
+    def adjusted_kwh(self) -> float:
+        return float(self.moved_kwh.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +117,7 @@ class PortfolioDay:
 def plan_day(
     community: CommunityDay,
     signal: Array | None = None,
-    adjustment_price: float | None = None,
+    adjustment_price: float | Array | None = None,
     most_passes: int = MOST_PASSES,
     listener: Listener = SILENT,
 ) -> PortfolioDay:
@@ -121,7 +125,7 @@ def plan_day(
 
     Args:
         signal: prices that homes are sent, (T,) or longer; default: what they pay.
-        adjustment_price: currency a kWh; default a tenth of the mean import price.
+        adjustment_price: currency a kWh, by home, (n,), or of all; default a tenth of the mean import price.
         most_passes: of the optimum, see `centralised_optimum`; 0: it is not looked for.
 
     Raises:
@@ -164,7 +168,7 @@ def _optimum(
     community: CommunityDay,
     feeder: PhaseFeeder,
     wished: Position,
-    adjustment_price: float,
+    adjustment_price: float | Array,
     most_passes: int,
     listener: Listener,
 ) -> FeederOptimum:
@@ -177,7 +181,7 @@ def _optimum(
     flow = phase_flow(feeder, solution.injection_kw, solution.injection_kvar)
     return FeederOptimum(
         cost=_cost(community, flow.import_kw),
-        adjusted_kwh=_moved(community, solution.injection_kw, wished.injection_kw),
+        moved_kwh=community.step_hours * np.abs(solution.injection_kw - wished.injection_kw).sum(axis=1),
         adjusted_kvarh=_moved(community, solution.injection_kvar, wished.injection_kvar),
         curtailed_kwh=community.step_hours * float(curtailed_of(community, solution.injection_kw).sum()),
         peak_kw=float(flow.import_kw.max()),
@@ -200,7 +204,7 @@ def _played(
     feeder: PhaseFeeder,
     control: Control,
     prices: Prices,
-    adjustment_price: float,
+    adjustment_price: float | Array,
     listener: Listener,
 ) -> ControlPlayed:
     def tell(loops: int, found: Violations) -> None:

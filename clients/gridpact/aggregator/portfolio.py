@@ -212,13 +212,13 @@ def solved_within(
     return True
 
 
-def departing(community: CommunityDay, wished: Position, adjustment_price: float) -> Departure:
+def departing(community: CommunityDay, wished: Position, adjustment_price: float | Array) -> Departure:
     """What it costs to be adjusted.
 
     Args:
-        adjustment_price: of every kWh otherwise than wished, currency.
+        adjustment_price: of every kWh otherwise than wished, currency; by home, (n,), or of all.
     """
-    reactive = REACTIVE_PART * (adjustment_price or community.prices.mean_import)
+    reactive = REACTIVE_PART * (float(np.mean(adjustment_price)) or community.prices.mean_import)
     return Departure(wished.injection_kw, wished.injection_kvar, adjustment_price, reactive)
 
 

@@ -19,9 +19,11 @@ from gridpact.community.model import Array, CommunityDay
 from gridpact.community.tables import rows
 from gridpact.errors import InputError
 from gridpact.files import write_atomically
+from gridpact.text import listed
 
 if TYPE_CHECKING:
     from gridpact.aggregator.plan import ControlPlayed, PortfolioDay
+    from gridpact.aggregator.vtn import DispatchCall
 
 
 def add(actions: Commands) -> None:
@@ -41,6 +43,12 @@ def add(actions: Commands) -> None:
         type=float,
         metavar="P",
         help="of a kWh otherwise than wished; default a tenth of importing",
+    )
+    plan.add_argument(
+        "--offers",
+        type=Path,
+        metavar="FILE",
+        help="CSV with columns home and price: what homes ask for a kWh otherwise than wished, in place of that",
     )
     add_voltages(plan)
     plan.add_argument(
@@ -65,6 +73,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     days = days_of(arguments)
     if not arguments.apart:
         days = [joined(days)]
+    asked = price if arguments.offers is None else _asked(arguments.offers, days[0], price)
     signal = None if arguments.signal is None else _signal(arguments.signal, sum(day.steps for day in days))
 
     from gridpact.aggregator.plan import plan_day  # imports CVXPY, which takes a second
@@ -74,7 +83,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     plans, first = [], 0
     with ProgressBar() as progress:
         for day in days:
-            plans.append(plan_day(day, None if signal is None else signal[first:], price, passes, progress))
+            plans.append(plan_day(day, None if signal is None else signal[first:], asked, passes, progress))
             first += day.steps
     if arguments.calls is not None:
         write_atomically(arguments.calls, json.dumps(_calls(plans, days, signal)) + "\n")
@@ -92,14 +101,39 @@ def _calls(plans: Sequence[PortfolioDay], days: Sequence[CommunityDay], signal: 
         -np.hstack([getattr(plan.direct, name).injection_kw for plan in plans]) for name in ("wished", "position")
     )
     price = np.concatenate([day.prices.import_price for day in days]) if signal is None else signal[: wished.shape[1]]
+    hours = days[0].step_hours
+
+    def less_kwh(home: int, call: DispatchCall) -> list[float]:
+        less = wished[home, call.first : call.first + len(call.most_kw)] - call.most_kw
+        return [hours * kw for kw in less.tolist()]
+
     return {
-        "step_minutes": 60 * days[0].step_hours,
+        "days": [name for plan in plans for name in plan.day.split(", ")],
+        "step_minutes": 60 * hours,
         "import_price": price.tolist(),
         "calls": {
-            home.name: [{"first": call.first, "most_kw": call.most_kw.tolist()} for call in calls_of(*powers)]
-            for home, powers in zip(days[0].households, zip(wished, planned, strict=True), strict=True)
+            home.name: [
+                {"first": call.first, "most_kw": call.most_kw.tolist(), "less_kwh": less_kwh(k, call)}
+                for call in calls_of(wished[k], planned[k])
+            ]
+            for k, home in enumerate(days[0].households)
         },
     }
+
+
+def _asked(path: Path, day: CommunityDay, others: float | None) -> Array:
+    """What each home asks for a kWh otherwise than wished, (n,)."""
+    names = [home.name for home in day.households]
+    asked = np.full(len(names), 0.1 * day.prices.mean_import if others is None else others)
+    told = set[str]()
+    for row in rows(path, ["home", "price"]):
+        if (home := row.text("home")) not in names:
+            raise row.error("home", f"'{home}' is no home of '{day.name}', which has {listed(names, most=6)}")
+        if home in told:
+            raise row.error("home", f"'{home}' offers twice; give one price")
+        told.add(home)
+        asked[names.index(home)] = row.number_in("price", low=0)
+    return asked
 
 
 def _signal(path: Path, steps: int) -> Array:

@@ -26,11 +26,15 @@ from gridpact.cli.run import NOT_IN_NAMES
 from gridpact.cli.whatif import pool_rules
 from gridpact.community.read import read_community
 from gridpact.errors import InputError
+from gridpact.files import parse_json, reason_of
 from gridpact.problem.scenario import Scenario
 from gridpact.report.folder import MARKER
+from gridpact.text import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gridpact.community.model import CommunityDay
 
 ORACLES = {name: name for name in ("honest", "silent", "late", "absurd")}
 
@@ -84,9 +88,10 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("--no-deals", action="store_true", help="no spot trade, option and forward besides")
     command.add_argument(
-        "--calls", default="", metavar="NODE@STEP:KWH,...",
+        "--calls", default="", metavar="NODE@STEP:KWH,...|FILE",
         help="for what an aggregator calls households that opt in, before that step's gate: kWh otherwise than they "
-        "have nominated, above 0 more fed in or less drawn, below 0 more drawn",
+        "have nominated, above 0 more fed in or less drawn, below 0 more drawn; or a .json of 'aggregator plan', which "
+        "chooses them",
     )  # fmt: skip
     command.add_argument(
         "--call-price", type=float, metavar="P",
@@ -122,7 +127,7 @@ def _day(arguments: argparse.Namespace) -> int:
     day = community.on(arguments.day or community.days[0])
     pool = pool_rules(arguments, len(day.households))
     silent = _silent(arguments.silent, [home.node for home in day.households], day.steps)
-    calls = _calls(arguments.calls, [home.node for home in day.households], day.steps)
+    calls = _calls(arguments.calls, day)
     if arguments.call_price is not None and not calls:
         raise InputError("--call-price is for calls, and nobody is called; give --calls, too")
     folder = arguments.out or Path("runs") / NOT_IN_NAMES.sub("-", f"{community.name}_{day.day}_day")
@@ -188,12 +193,61 @@ MOST_KWH = 1e5
 """That a household can be called for in a step."""
 
 
-def _calls(text: str, nodes: list[int], steps: int) -> list[tuple[int, int, tuple[int, ...]]]:
+def _calls(text: str, day: CommunityDay) -> list[tuple[int, int, tuple[int, ...]]]:
     """Node, first step and Wh of each call; steps that follow each other are one.
 
     Raises:
         InputError: a part is none.
     """
+    asked = _planned(Path(text), day) if text.endswith(".json") else _stated(text, day)
+    calls: list[tuple[int, int, tuple[int, ...]]] = []
+    for (node, step), energy_wh in sorted(asked.items()):
+        if calls and calls[-1][0] == node and calls[-1][1] + len(calls[-1][2]) == step:
+            calls[-1] = node, calls[-1][1], (*calls[-1][2], energy_wh)
+        else:
+            calls.append((node, step, (energy_wh,)))
+    return calls
+
+
+def _planned(path: Path, day: CommunityDay) -> dict[tuple[int, int], int]:
+    """Wh by node and step, of what an aggregator's plan has homes draw less; its steps are parts of the day's."""
+    nodes = {home.name: home.node for home in day.households}
+    asked: dict[tuple[int, int], float] = {}
+    try:
+        told = parse_json(path.read_bytes())
+        days, parts = [str(one) for one in told["days"]], 60 * day.step_hours / float(told["step_minutes"])
+        if day.day not in days:
+            raise InputError(f"{path}: has calls for {listed(days)}, not for {day.day}; give --day, or plan that day")
+        if parts < 1 or parts != round(parts):
+            raise InputError(
+                f"{path}: was planned in steps of {told['step_minutes']:g} minutes, of which no steps of "
+                f"{60 * day.step_hours:g} minutes can be made, as '{day.name}' has them"
+            )
+        whole = round(parts)
+        begins = days.index(day.day) * day.steps * whole
+        for home, of in told["calls"].items():
+            if of and home not in nodes:
+                raise InputError(f"{path}: calls '{home}', which is no home of '{day.name}'; plan that case")
+            for call in of:
+                for place, kwh in enumerate(call["less_kwh"], int(call["first"]) - begins):
+                    if not abs(float(kwh)) <= MOST_KWH:
+                        raise ValueError(f"{kwh} is no number of kWh, of {MOST_KWH:g} at most")
+                    if 0 <= place < day.steps * whole:
+                        at = nodes[home], place // whole
+                        asked[at] = asked.get(at, 0.0) + float(kwh)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason_of(error)}); give what 'plan --calls' has written") from None
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise InputError(f"{path}: is no file of 'gridpact aggregator plan --calls': {error}") from None
+    energies = {at: wh for at, kwh in asked.items() if (wh := round(1000 * kwh))}
+    if not energies:
+        raise InputError(f"{path}: calls nobody on {day.day}; leave --calls out")
+    return energies
+
+
+def _stated(text: str, day: CommunityDay) -> dict[tuple[int, int], int]:
+    """Wh by node and step, as the option has them."""
+    nodes, steps = [home.node for home in day.households], day.steps
     asked: dict[tuple[int, int], int] = {}
     for part in names("--calls", text) if text else ():
         place, _, energy = part.partition(":")
@@ -214,10 +268,4 @@ def _calls(text: str, nodes: list[int], steps: int) -> list[tuple[int, int, tupl
                 f"--calls: node {node} is called twice at step {step}, and its one meter tells of one call; give one"
             )
         asked[int(node), int(step)] = round(1000 * kwh)
-    calls: list[tuple[int, int, tuple[int, ...]]] = []
-    for (node_, step_), energy_wh in sorted(asked.items()):
-        if calls and calls[-1][0] == node_ and calls[-1][1] + len(calls[-1][2]) == step_:
-            calls[-1] = node_, calls[-1][1], (*calls[-1][2], energy_wh)
-        else:
-            calls.append((node_, step_, (energy_wh,)))
-    return calls
+    return asked

@@ -9,6 +9,7 @@ import pytest
 
 from gridpact.aggregator.plan import ControlPlayed, FeederOptimum, plan_day
 from gridpact.aggregator.portfolio import REACTIVE_PART, on_network
+from gridpact.cli import main
 from gridpact.community.assigned import with_share
 from gridpact.community.networks.files import read_network
 from gridpact.community.read import read_community
@@ -67,6 +68,39 @@ def test_problems_areRemoved_withNoMoreThanTheOptimumNeeds(
     # leave.
     assert -1e-4 <= objective(plan.direct) / objective(plan.optimum) - 1 <= 0.01
     assert plan.direct.adjusted_kwh <= 1.3 * plan.optimum.adjusted_kwh + 1e-3  # a watt-hour is what solvers leave
+
+
+def test_whoAsksLess_isAdjustedFirst(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below a transformer that is too small all move it alike, so what they ask decides; and nothing is better than
+    what comes of it but the optimum, by as much as its passes leave."""
+    path = network(tmp_path, 20, 11)
+    day = with_share(read_community("fontana16x3").on("12-22"), ElectricCar, 1.0, seed=1)
+    community = on_network(day, read_network(path), 0.95, 1.05)
+    mean = community.prices.mean_import
+    moved = []
+    for cheap in (0, 1):
+        asked = np.full(HOMES, 0.2 * mean)
+        asked[cheap] = 0.02 * mean
+        plan = plan_day(community, adjustment_price=asked)
+        assert plan.direct.after.count == 0
+        assert plan.optimum is not None
+        away = np.abs(plan.direct.position.injection_kw - plan.direct.wished.injection_kw)
+        moved.append(community.step_hours * away.sum(axis=1))
+        reactive = REACTIVE_PART * float(asked.mean())
+        paid = plan.direct.cost + float(asked @ moved[-1]) + reactive * plan.direct.adjusted_kvarh
+        optimum = plan.optimum.cost + float(asked @ plan.optimum.moved_kwh) + reactive * plan.optimum.adjusted_kvarh
+        assert -1e-4 <= paid / optimum - 1 <= 0.01
+    assert moved[0][0] > moved[1][0] + 0.1
+    assert moved[1][1] > moved[0][1] + 0.1
+    offers = tmp_path / "offers.csv"
+    for text, said in (
+        ("home_1,0.1\nhome_1,0.2\n", "row 3, column 'home': 'home_1' offers twice"),
+        ("home_99,0.1\n", "row 2, column 'home': 'home_99' is no home of 'fontana16x3', which has home_1, "),
+        ("home_1,-1\n", "row 2, column 'price': -1 must be at least 0"),
+    ):
+        offers.write_text(f"home,price\n{text}")
+        assert main(["aggregator", "plan", "--feeder", str(path), "--offers", str(offers)]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_whatHasNoPowerFlow_isMended(tmp_path: Path) -> None:
