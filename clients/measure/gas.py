@@ -3,7 +3,7 @@
     python -m measure.gas [--out FILE] [--json FILE] [--sizes 16x24 ...] [--modes direct ...]
 
 prints the table of `docs/gas.md`, and writes it with --out; --json writes the same figures for programs. A size is
-households x steps, or a shipped day, which is taken as it is.
+households x steps, or a shipped day, which is taken as it is; fontana16x3/06-10 is one of another case.
 """
 
 from __future__ import annotations
@@ -74,22 +74,31 @@ REFERENCE = Path(__file__).resolve().parents[2] / "build" / "contracts" / "Refer
 
 @dataclass(frozen=True)
 class Size:
-    """A day of CASE as it is, or DAY grown to so many households and steps."""
+    """A day of a case as it is, or DAY of CASE grown to so many households and steps."""
 
     day: str = DAY
     households: int = 0
     steps: int = 0
+    case: str = CASE
 
     @staticmethod
     def of(text: str) -> Size:
-        """From a day, or from households x steps, for example 16x24."""
-        return Size(DAY, *map(int, text.split("x"))) if "x" in text else Size(text)
+        """From a day, which may have its case before it, or from households x steps, for example 16x24."""
+        if "/" in text:
+            case, day = text.split("/")
+            return Size(day, case=case)
+        if "x" in text:
+            households, steps = map(int, text.split("x"))
+            return Size(DAY, households, steps)
+        return Size(text)
 
     def __str__(self) -> str:
-        return f"{self.households}x{self.steps}" if self.households else self.day
+        if self.households:
+            return f"{self.households}x{self.steps}"
+        return self.day if self.case == CASE else f"{self.case}/{self.day}"
 
     def community(self) -> CommunityDay:
-        shipped = read_community(CASE).on(self.day)
+        shipped = read_community(self.case).on(self.day)
         return grown(shipped, self.households, self.steps, SEED) if self.households else shipped
 
 
@@ -405,7 +414,8 @@ def table(rows: Sequence[GasRow]) -> str:
     for row in rows:
         gas = row.gas_per_household_iteration
         times = f"{reference[row.size] / gas:.1f}" if row.size in reference else ""
-        name = f"{row.households} x {row.steps}" + (f" ({row.size})" if row.size in SHIPPED else "")
+        grown_to = f"{row.households}x{row.steps}"
+        name = grown_to.replace("x", " x ") + (f" ({row.size})" if row.size != grown_to else "")
         lines.append(
             f"| {name} | {row.bids:.0f} | {row.mode} | {gas:,.0f} | {times} | {gas / row.calldata_floor:.1f} "
             f"| {row.calldata_floor:,.0f} | {row.eip7623_floor:,.0f} | {row.transactions} "
