@@ -66,10 +66,14 @@ class ChainConnection:
 
     def tariffs_now(self, round_: int, nodes: Iterable[int]) -> dict[int, bytes]:
         """What the suppliers of enrolled nodes have published for a round, so far."""
-        accounts = {node: self.aggregator.account_of(node) for node in nodes}
-        suppliers = {node: self.settlement.supplier_in(round_, who) for node, who in accounts.items() if who}
+        suppliers = self.suppliers_now(round_, nodes)
         told = {who: self.settlement.published_tariff(round_, who) for who in sorted(set(suppliers.values()))}
         return {node: tariff for node, who in suppliers.items() if (tariff := told[who]) is not None}
+
+    def suppliers_now(self, round_: int, nodes: Iterable[int]) -> dict[int, str]:
+        """Whose customers enrolled nodes are in a round in which they may not have declared yet."""
+        accounts = {node: self.aggregator.account_of(node) for node in nodes}
+        return {node: self.settlement.supplier_in(round_, who) for node, who in accounts.items() if who}
 
     def debit_limit(self) -> float:
         """The most that a delivery may take from the account in rounds to come, currency; 0: there is no limit."""

@@ -240,11 +240,25 @@ class Participation:
         prices = published or own_prices(settings.tariff, setting.steps, forecast)
         aggregator, hours = self._connection.aggregator, self._hours
         nodes, enrolled = aggregator.theta().n, aggregator.enrolled()
+        if patient and published is not None:
+            self._wait_for_suppliers(enrolled - {GRID_CONNECTION})
         tariffs = self._known_tariffs(enrolled & {settings.node, *settings.partners}, patient)
         told = tariffs.keys() & set(settings.partners) if settings.node in tariffs else ()
         ranges = ranges_of(settings.node, tariffs, told, setting.steps, hours)
         doubts = self._connection.doubts(settings.partners, settings.undelivered)
         return view_of(settings, self._day, hours, forecast, prices, enrolled, nodes, doubts, ranges)
+
+    def _wait_for_suppliers(self, households: Iterable[int]) -> None:
+        """Until whoever supplies one of them in the round has published its tariff, or time is up: once somebody has
+        declared, nobody can publish any more, and those customers would be without prices. Days have theirs before."""
+        settlement = self._connection.settlement
+        if self._run is not None or not settlement.admitted():
+            return
+        waiting = set(self._connection.suppliers_now(self._round, households).values())
+        give_up = time.monotonic() + self._seconds()
+        while waiting := {one for one in waiting if settlement.published_tariff(self._round, one) is None}:
+            if time.monotonic() > give_up or self._stop.wait(TARIFF_SECONDS):
+                return
 
     def _known_tariffs(self, nodes: Iterable[int], patient: bool) -> dict[int, bytes]:
         """By which those of some nodes are settled of whom it is told. Members of a day take part one after the other,
