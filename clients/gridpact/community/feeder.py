@@ -9,7 +9,7 @@ from typing import Any
 
 from gridpact.community.model import GRID_CONNECTION, Feeder, Line
 from gridpact.community.street import PhaseFeeder
-from gridpact.community.streets import LINE_COLUMNS, STREET_KEYS, is_street, read_street
+from gridpact.community.streets import LINE_COLUMNS, STREET_KEYS, is_street, rating_of, read_street
 from gridpact.community.tables import Row, rows
 from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
@@ -120,7 +120,7 @@ def _line(node: int, row: Row) -> Line:
         row.integer("parent", 0, MOST_HOUSEHOLDS),
         kilometres * row.number_in("resistance_ohm_per_km", 0.001),
         kilometres * row.number_in("reactance_ohm_per_km", 0),
-        row.number_in("rating_a", 0.1) if row.cells.get("rating_a", "").strip() else None,
+        rating_of(row),
     )
 
 

@@ -19,9 +19,9 @@ from gridpact.community.model import (
 )
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.streets import PLACE_COLUMNS
-from gridpact.community.suppliers import Suppliers, read_suppliers
+from gridpact.community.suppliers import Suppliers, price_doubt, read_suppliers
 from gridpact.community.tables import Profile, Row, minutes, profile, rows
-from gridpact.community.usual import MOST_KW
+from gridpact.community.usual import MOST_CONNECTION_KW, MOST_KW
 from gridpact.devices.device import Attribute, Device, DeviceError, ForecastField, Occasion, Outlook
 from gridpact.devices.registry import DEVICES, in_order
 from gridpact.errors import InputError
@@ -50,6 +50,13 @@ SETTINGS: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "fees": (dict, {}),
     "tariff": (dict, {}),
     "accept": (list, []),
+}
+WRITTEN_AS = {
+    str: "a text in quotes",
+    int: "a whole number without quotes",
+    (int, float): "a number without quotes",
+    dict: "a table",
+    list: "a list in brackets",
 }
 FILES = {
     "households": "households.csv",
@@ -216,9 +223,10 @@ def _read(path: Path) -> Community:
         raise InputError(f"{path.name}: step_minutes = {step_minutes} must divide a day into 1 to {MOST_STEPS} steps")
     between(path, "feed_in_share", settings["feed_in_share"], 0, 1)
     between(path, "trading_coefficient", settings["trading_coefficient"], 0, math.inf)
-
     accepted = _accepted(path, settings["accept"])
     sizes, priced = "size" in accepted, "price" in accepted
+    if doubt := price_doubt(settings["trading_coefficient"], priced, path.name):
+        raise InputError(f"{path.name}: 'trading_coefficient' = {doubt}")
     households = _households(path.parent / files["households"])
     names = [row.text("household") for row in households]
     steps = 24 * 60 // step_minutes
@@ -229,7 +237,13 @@ def _read(path: Path) -> Community:
         _devices(row, own, Occasion(steps, step_minutes / 60, harmless))
         for kind, place in (*((kind, row) for kind in DEVICES), *own) if not sizes else ():
             _ask_about_sizes(path, place, kind)
-        _connection_kw(row)
+        connection_kw = _connection_kw(row)
+        if not sizes and connection_kw is not None and connection_kw > MOST_CONNECTION_KW:
+            raise row.error(
+                "connection_kw",
+                f"{connection_kw:g} kW is more than the {MOST_CONNECTION_KW:g} of a connection to a street's cable; is "
+                f'it in W? If it is so, say accept = ["size"] in {path.name}',
+            )
         row.number_in("power_factor", 0.1, 1, default=1.0)
     feeder, remarks = read_grid(path, settings["feeder"], path.parent / files["feeder"], households)
     community = Community(
@@ -378,7 +392,7 @@ def _settings(path: Path, table: dict[str, Any]) -> dict[str, Any]:
         if value is None:
             raise InputError(f"{path.name}: '{key}' is missing")
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise InputError(f"{path.name}: '{key}' has the wrong type ({type(value).__name__})")
+            raise InputError(f"{path.name}: '{key}' = {value!r} must be {WRITTEN_AS[kind]}")
         settings[key] = value
     return settings
 

@@ -28,6 +28,9 @@ STREET_KEYS = ("network", "transformer")
 TRANSFORMER = {"kva": None, "resistance_percent": 1.5, "reactance_percent": 3.7, "tap": 1.0}
 """Its keys and their defaults; None: must be given."""
 
+LEAST_RATING_A = 1.0
+"""What is less is rather in kA."""
+
 RATIO = 4.0
 """Zero to positive sequence impedance, where none is given: a neutral like the phases."""
 
@@ -128,8 +131,22 @@ def _line(row: Row, remarks: list[str]) -> PhaseLine:
         parent=row.text("parent"),
         phases=_phases(row) or PHASES,
         impedance_ohm=kilometres * by_sequence(z1, z0),
-        rating_a=row.number_in("rating_a", 0.1) if _given(row, "rating_a") else None,
+        rating_a=rating_of(row),
     )
+
+
+def rating_of(row: Row) -> float | None:
+    """What a line may carry, A; None where it is not stated.
+
+    Raises:
+        InputError: it is no such current.
+    """
+    if not row.cells.get("rating_a", "").strip():
+        return None
+    rating = row.number_in("rating_a", 0.1)
+    if rating < LEAST_RATING_A:
+        raise row.error("rating_a", f"{rating:g} A is less than any line carries; is it in kA? Give it in A")
+    return rating
 
 
 def _phases(row: Row) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ FEES = (GRID, TAX, TRADED, PEAK)
 SERIES = (GRID, TAX, TRADED)
 """NetworkFees that may be columns of the price table, too."""
 
+UNLESS = 'If it is so, say accept = ["price"] in {}'
+
 TARIFF_KEYS = ("supplier", "prices", "feed_in_share")
 
 
@@ -121,7 +123,7 @@ def read_suppliers(
     """
     share = table.get("feed_in_share")
     common = _tariff(community, "", share, prices, step_minutes, accepted, SERIES)
-    fees = _network_fees(community, table.get("fees", {}), common.prices)
+    fees = _network_fees(community, table.get("fees", {}), common.prices, accepted)
     others = {}
     for name, stated in table.get("tariff", {}).items():
         where = f"{community.name}, [tariff.{name}]"
@@ -148,6 +150,13 @@ def read_suppliers(
     return suppliers
 
 
+def price_doubt(price: float, accepted: bool, file: str) -> str | None:
+    """What is asked about a price of a kWh that hardly anybody pays, in words; `file` has the list `accept`."""
+    if accepted or abs(price) <= MOST_PRICE:
+        return None
+    return f"{price:g} for a kWh; is it per MWh, or in cents? {UNLESS.format(file)}"
+
+
 def _tariff(
     community: Path, supplier: str, share: Any, path: Path, step_minutes: int, accepted: bool, more: Sequence[str] = ()
 ) -> Tariff:
@@ -156,12 +165,10 @@ def _tariff(
         InputError: besides what `profile` raises, feed-in is priced twice, or prices are rather of something else than
             a kWh.
     """
-    unless = f'If it is so, say accept = ["price"] in {community.name}'
+    unless = UNLESS.format(community.name)
 
     def question(price: float) -> str | None:
-        if accepted or abs(price) <= MOST_PRICE:
-            return None
-        return f"{price:g} for a kWh; is it per MWh, or in cents? {unless}"
+        return price_doubt(price, accepted, community.name)
 
     prices = profile(path, ("import_price",), step_minutes, -math.inf, ("feed_in_price", *more), question)
     largest = max(float(np.abs(of_day["import_price"]).max()) for of_day in prices.values.values())
@@ -172,7 +179,7 @@ def _tariff(
     return Tariff(supplier, 0.5 if share is None else float(share), prices)
 
 
-def _network_fees(community: Path, stated: Mapping[str, Any], prices: Profile) -> NetworkFees:
+def _network_fees(community: Path, stated: Mapping[str, Any], prices: Profile, accepted: bool) -> NetworkFees:
     """`[fees]`, with nothing for what is not there."""
     where = f"{community.name}, [fees]"
     over = stated.get(PEAK_OVER, DAY)
@@ -186,6 +193,8 @@ def _network_fees(community: Path, stated: Mapping[str, Any], prices: Profile) -
         if key not in FEES:
             raise InputError(f"{where}: '{key}' is not known; known keys: {', '.join((*FEES, PEAK_OVER))}")
         _number(where, key, value)
+        if key != PEAK and (doubt := price_doubt(value, accepted, community.name)):
+            raise InputError(f"{where}: '{key}' = {doubt}")
         if any(key in of_day for of_day in prices.values.values()):
             raise InputError(f"{prices.file} has {key}, {where}, too; remove one of them")
     return NetworkFees({key: float(stated.get(key, 0.0)) for key in FEES}, prices, over == MONTH)

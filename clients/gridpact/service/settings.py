@@ -19,6 +19,7 @@ from gridpact.community.model import GRID_CONNECTION, Feeder, Prices
 from gridpact.community.read import ACCEPTABLE
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.streets import TRANSFORMER
+from gridpact.community.suppliers import price_doubt
 from gridpact.community.tables import rows
 from gridpact.community.usual import MOST_KW, MOST_PRICE
 from gridpact.devices.device import Device, Stated
@@ -210,6 +211,8 @@ def read_settings(path: Path) -> Settings:
     accepted = top.texts("accept") if top.has("accept") else ()
     if wrong := [word for word in accepted if word not in ACCEPTABLE]:
         raise top.error("accept", f"'{wrong[0]}' is not known; it is a list of {', '.join(ACCEPTABLE)}")
+    if doubt := price_doubt(coefficient, "price" in accepted, path.name):
+        raise community.error("trading_coefficient", doubt)
     tariff, service = _tariff(top.table("tariff"), "price" in accepted), _service(top.table("service"))
     openadr = _openadr(top.table("openadr")) if is_household and top.has("openadr") else None
     if tariff.source == "openadr" and openadr is None:

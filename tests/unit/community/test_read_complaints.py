@@ -73,14 +73,14 @@ COMPLAINTS: dict[str, tuple[Break, tuple[str, ...]]] = {
         (TOML, "'feeder' is missing"),
     ),
     "key unknown": (swap(TOML, "currency", "curency"), (TOML, "'curency' is not known", "currency")),
-    "name is a number": (swap(TOML, '"tiny3"', "3"), (TOML, "'name'", "wrong type (int)")),
-    "step is a float": (swap(TOML, "360", "360.0"), (TOML, "'step_minutes'", "wrong type (float)")),
-    "share is a truth": (swap(TOML, "0.5", "true"), (TOML, "'feed_in_share'", "wrong type (bool)")),
+    "name is a number": (swap(TOML, '"tiny3"', "3"), (TOML, "'name'", "3 must be a text in quotes")),
+    "step is a float": (swap(TOML, "360", "360.0"), (TOML, "'step_minutes'", "must be a whole number")),
+    "share is a truth": (swap(TOML, "0.5", "true"), (TOML, "'feed_in_share'", "must be a number without quotes")),
     "feeder is a text": (
         both(swap(TOML, "[feeder]\n", ""), swap(TOML, "name", 'feeder = "weak"\nname'),
              swap(TOML, "nominal_voltage_v = 400\n", ""), swap(TOML, "voltage_min_pu = 0.95\n", ""),
              swap(TOML, "voltage_max_pu = 1.05\n", "")),
-        (TOML, "'feeder'", "wrong type (str)"),
+        (TOML, "'feeder'", "must be a table"),
     ),
     "step does not divide the day": (swap(TOML, "360", "7"), (TOML, "step_minutes = 7", "must divide a day")),
     "step is zero": (swap(TOML, "360", "0"), (TOML, "step_minutes = 0", "must divide a day")),
@@ -202,6 +202,10 @@ COMPLAINTS: dict[str, tuple[Break, tuple[str, ...]]] = {
     "rating of nothing": (
         put(FEEDER, f"{RATED}1,0,50,0.641,0.08,142\n2,1,50,0.641,0.08,\n3,1,50,0.641,0.08,0\n"),
         (FEEDER, "row 4", "'rating_a'", "at least 0.1"),
+    ),
+    "rating in kA": (
+        put(FEEDER, f"{RATED}1,0,50,0.641,0.08,142\n2,1,50,0.641,0.08,\n3,1,50,0.641,0.08,0.142\n"),
+        (FEEDER, "row 4", "'rating_a'", "0.142 A", "is it in kA? Give it in A"),
     ),
     # ---------------------------------------------------------------- time series
     "load negative": (swap(LOAD, "1 06:00,1,", "1 06:00,-1,"), (LOAD, "row 3", "'ann'", "-1 must be at least 0")),
@@ -326,3 +330,34 @@ def test_anotherUnit_isAskedAbout(folder: Path, file: str, old: str, new: str, w
     toml.write_text(toml.read_text().replace(f'["{word}"]', '["all"]'))
     with pytest.raises(InputError, match="accept: 'all' is not known"):
         read_community(str(folder))
+
+
+IN_CENTS_OR_WATTS: dict[str, tuple[Break, str, tuple[str, ...]]] = {
+    "fee of the grid": (add(TOML, "\n[fees]\ngrid_per_kwh = 8\n"), "price", ("[fees]", "'grid_per_kwh' = 8 for a kWh")),
+    "tax": (add(TOML, "\n[fees]\ntax_per_kwh = 20.5\n"), "price", ("[fees]", "'tax_per_kwh' = 20.5 for a kWh")),
+    "traded": (
+        add(TOML, "\n[fees]\ngrid_per_kwh = 4.9\ntax_per_kwh = 4.9\ntraded_per_kwh = 7.0\n"),
+        "price", ("[fees]", "'traded_per_kwh' = 7 for a kWh"),
+    ),
+    "chi": (
+        swap(TOML, "trading_coefficient = 0.10", "trading_coefficient = 10"),
+        "price", ("'trading_coefficient' = 10 for a kWh",),
+    ),
+    "connection": (
+        both(swap(HOMES, "car_to", "car_to,connection_kw"), swap(HOMES, "ann,1,", "ann,1,,"),
+             swap(HOMES, "bob,2,4", "bob,2,4,"), swap(HOMES, "06:00", "06:00,25000")), "size",
+        (HOMES, "row 4", "'connection_kw'", "25000 kW", "is it in W?"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", IN_CENTS_OR_WATTS)
+def test_otherUnits_areAskedAbout_andMayBeAccepted(folder: Path, what: str) -> None:
+    """Prices of a kWh in cents and powers in W: wherever they are stated, and until `accept` says that they are so."""
+    change, doubt, said = IN_CENTS_OR_WATTS[what]
+    change(folder)
+    with pytest.raises(InputError) as caught:
+        read_community(str(folder))
+    assert all(part in str(caught.value) for part in (*said, f'accept = ["{doubt}"] in {TOML}'))
+    swap(TOML, "[feeder]", f'accept = ["{doubt}"]\n[feeder]')(folder)
+    assert read_community(str(folder)).days

@@ -203,6 +203,7 @@ def test_operator_hasNothingToDoInT(tmp_path: Path) -> None:
         ("capacity_kwh = 6", "capacity_kwh = 6000", "size", "[battery] capacity_kwh: 6000 kWh is more than"),
         ("power_kw = 2", "power_kw = 2000", "size", "[car] power_kw: 2000 kW is more than"),
         ("import_price = 0.3", "import_price = 30", "price", "[tariff] import_price: 30 for a kWh"),
+        ("trading_coefficient = 0.1", "trading_coefficient = 10", "price", "trading_coefficient: 10 for a kWh"),
     ],
 )
 def test_anotherUnit_isAskedAbout(tmp_path: Path, old: str, new: str, word: str, said: str) -> None:
