@@ -14,6 +14,8 @@ def main() -> int:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _stop)
     sys.unraisablehook = _unraisable
+    # Before numpy is loaded. Matrices are small here: where others use the cores, threads wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from gridpact.cli import main as command
 
     try:

@@ -162,3 +162,20 @@ for done, elapsed in ((0, 0), (750, 10), (1500, 20)):
     megabytes, left = re.search(r'(\\d+) of 1000 MB, +(\\d+) s left', how_far(done, elapsed, step)).groups()
     print(megabytes, left)
 """
+
+
+COMMAND = """
+import os, sys, types
+seen = lambda: print("numpy" in sys.modules, os.environ["OMP_NUM_THREADS"])
+sys.modules["gridpact.cli"] = types.SimpleNamespace(main=seen)
+from gridpact.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("given", "used"), [({}, "1"), ({"OMP_NUM_THREADS": "3"}, "3")])
+def test_commands_useOneThread_unlessToldOtherwise(given: dict[str, str], used: str) -> None:
+    """Said before numpy is loaded, which reads it then."""
+    rest = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    told = subprocess.run([sys.executable, "-c", COMMAND], env=rest | given, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", used]
