@@ -49,6 +49,7 @@ class AdversaryTally:
     honest_proved: int = 0
     moved: list[float] = field(default_factory=list)  # of the others' cost, as a part of it
     broken: list[float] = field(default_factory=list)  # the same where adversaries keep nothing
+    unstated: list[tuple[float, float]] = field(default_factory=list)  # see `Ending`, where there is a stake
     lost: list[float] = field(default_factory=list)  # the most that a household pays beyond what it would alone
     problems: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -71,6 +72,7 @@ class AdversaryTally:
                 "most_cost_moved": max(self.broken, default=0.0),
                 "rounds_moved_by_more_than_0.1_percent": sum(moved > MOST_MOVED for moved in self.broken),
                 "moved_by": dict(sorted(self.broken_by.items())),
+                "most_of_what_was_at_stake": max((lost / stake for lost, stake in self.unstated), default=0.0),
             },
             "most_iterations": max(self.iterations, default=0),
             "streets": dict(sorted(self.streets.items())),
@@ -123,6 +125,8 @@ def play(
             tally.problems.append(
                 f"{what}: cost moved by {100 * tally.moved[-1]:.3f} % in {ending.iterations} iterations"
             )
+    if ending.at_stake:
+        tally.unstated.append((ending.unstated, ending.at_stake))
     if ending.paid:
         tally.lost.append(max(ending.paid.values()) / scale)
 

@@ -19,7 +19,7 @@ from gridpact.community.model import GRID_CONNECTION, Array, CommunityDay, Price
 from gridpact.community.read import read_community
 from gridpact.errors import GridpactError
 from gridpact.market.admm.agent import Agent, IntegerSubmission
-from gridpact.market.admm.assembly import Closing
+from gridpact.market.admm.assembly import Closing, Mask
 from gridpact.market.admm.codec import encode_bids, encode_copies
 from gridpact.market.admm.memory import Iterate, Round
 from gridpact.market.admm.negotiation import Negotiation
@@ -62,6 +62,8 @@ class Ending:
         cost: of the honest, with their trades with adversaries paid as agreed, and adversaries doing what the network
             was told that they do.
         broken: of the honest, where adversaries keep nothing of what they agreed to.
+        unstated: how much of that is by the trades, and not by what adversaries draw.
+        at_stake: import less feed-in price of all that the honest agreed on with adversaries.
         paid: what each household pays for supply and trades, as `cost` has it, less what it would pay alone.
         carried_out: what the network was told of each adversary that is not out, kW and kvar into the feeder.
     """
@@ -72,6 +74,8 @@ class Ending:
     failures: tuple[str, ...]
     cost: float = np.nan
     broken: float = np.nan
+    unstated: float = 0.0
+    at_stake: float = 0.0
     paid: Mapping[int, float] = field(default_factory=dict)
     carried_out: Mapping[int, tuple[Array, Array]] = field(default_factory=dict)
 
@@ -243,7 +247,35 @@ class Play:
         }
         cost, paid = self._cost(carried_out, kept=True)
         broken, _ = self._cost({}, kept=False)
-        return Ending(iterations, frozenset(out), frozenset(accusable), (), cost, broken, paid, carried_out)
+        unstated = broken - self._cost({}, kept=True)[0]
+        return Ending(
+            iterations,
+            frozenset(out),
+            frozenset(accusable),
+            (),
+            cost,
+            broken,
+            unstated,
+            self._at_stake(),
+            paid,
+            carried_out,
+        )
+
+    def _at_stake(self) -> float:
+        """What trades of the honest with adversaries move at most: import less feed-in price of each kWh."""
+        result, prices = 0.0, self.day.prices
+        for home in self.day.households:
+            agent = self.round.agents.get(home.node)
+            if home.node in self.strange or agent is None:
+                continue
+            foreign = self._foreign(agent)
+            agreed_kwh = np.abs(np.where(foreign, agent.trades.recorded_kw, 0.0)) * self.day.step_hours
+            result += float((prices.import_price - prices.feed_in_price)[bid_steps(agent.view)] @ agreed_kwh)
+        return result
+
+    def _foreign(self, agent: Agent) -> Mask:
+        """Which of an agent's bids are to adversaries, (bids,)."""
+        return np.array([one.node in self.strange for one in agent.view.partners for _ in one.steps], dtype=bool)
 
     @property
     def _gone(self) -> frozenset[int]:
@@ -291,14 +323,14 @@ class Play:
             if agent is None:
                 continue
             partners = agent.view.partners
-            foreign = np.array([one.node in self.strange for one in partners for _ in one.steps], dtype=bool)
+            foreign = self._foreign(agent)
             trades = np.where(foreign & ~np.array(kept), 0.0, agent.trades.recorded_kw)
             np.add.at(sold[row], bid_steps(agent.view), trades)
             gamma = np.concatenate([[0.0], *(one.coefficient for one in partners)])[1:]
             coefficients += float(self.day.step_hours * gamma @ np.abs(np.where(foreign, 0.0, trades)))
-            received[row] = float(trades @ agent.trades.paid_price)
-            if foreign.any():
-                coefficients -= float(np.where(foreign, trades, 0.0) @ agent.trades.paid_price)
+            price = self.day.step_hours * 1e-6 * agent.trades.stated_micro  # at which they are recorded
+            received[row] = float(trades @ price)
+            coefficients -= float(np.where(foreign, trades, 0.0) @ price)
         cost = implemented_cost(self.day, self.scenario, active, reactive, Traded(sold, coefficients)).objective
         if not self.scenario.has_contracts:
             return cost, {}

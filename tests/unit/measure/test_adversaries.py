@@ -7,7 +7,7 @@ import pytest
 
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from measure.adversaries import AdversaryTally, play
-from measure.adverse_round import Play, street, undisturbed
+from measure.adverse_round import Play, street, undisturbed, without
 from measure.malice import CLAIMS, DECLARATIONS, SUBMISSIONS, Malice
 
 STAR, NEIGHBOURS = NetworkAgreement.DSO, NetworkAgreement.NEIGHBOURS
@@ -64,6 +64,27 @@ def test_pricesOfTrades_endBetweenTheSuppliers(kind: str) -> None:
         price = agent.trades.paid_price / game.day.step_hours
         room = 0.01 * (high - low)
         assert np.all((price >= low - room) & (price <= high + room) | ~traded)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "malice"),
+    [
+        (Scenario.T, Malice("greedy, taking")),
+        (Scenario.T, Malice("half insists on taking 6 kW")),
+        (Scenario.TG, Malice(supplier="its supplier asks 2,000")),
+        (Scenario.TG, Malice(supplier="its supplier takes 2,000 for what is fed in")),
+    ],
+    ids=str,
+)
+def test_whoStatesNothing_movesImportLessFeedInAtMost(scenario: Scenario, malice: Malice) -> None:
+    """Of each kWh that was agreed: prices are recorded between the two, and at these the supplier takes what is left.
+    What is paid as it is recorded costs nobody more than L10 allows."""
+    ending = Play("tiny3", scenario, STAR, {3: malice}, seed=7).run()
+    assert ending.iterations
+    assert ending.at_stake > 0.1
+    assert abs(ending.unstated) <= ending.at_stake * (1 + 1e-9)
+    apart = without(ending, "tiny3", scenario, STAR, frozenset({3}))
+    assert ending.cost <= apart.cost + 1e-3 * abs(apart.cost)
 
 
 def test_whoEveryoneHangsOn_cannotEndTheRound() -> None:
