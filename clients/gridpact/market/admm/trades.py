@@ -60,8 +60,22 @@ class Trades:
         self.agreed: Integers = np.zeros(view.bid_count, dtype=np.int64)
         self.within = view.price_range()
         self.price: Array = view.step_hours * ((self.within.high + self.within.low) / 2)
+        self._room = self._beyond_suppliers()
         self.pool_price: Array = np.zeros(view.steps)
         self.pool_value: Array = np.zeros(view.steps)
+
+    def _beyond_suppliers(self) -> Array:
+        """How far beyond what the two suppliers leave a price may be for the household to plan with it, currency/kWh,
+        (bids,): its coefficient and the fee on trades, by which prices of an optimum are beyond. What is stated is not
+        beyond, so with any other it would plan trades at a price that nobody pays. With a partner of its own supplier
+        there is nothing to keep: no price of an optimum is beyond, and who is paid what is stated loses nothing by it.
+        """
+        room, prices = [np.zeros(0)], self.view.prices
+        for partner in self.view.partners:
+            fee = np.zeros(self.view.steps) if prices.trade_fee is None else prices.trade_fee
+            own = partner.coefficient + fee[list(partner.steps)]
+            room.append(np.full(len(own), np.inf) if partner.within is None else own)
+        return np.concatenate(room)
 
     def penalise(self, times: float) -> None:
         """Sets phi, and with it the penalty on sums, from now on; of prices nothing is changed.
@@ -112,8 +126,11 @@ class Trades:
         return self.held_kw + self.energies_wh / (1000 * self.view.step_hours)
 
     def linear(self) -> Array:
-        """b = -xi - phi z, the linear term of the x-step."""
-        return -self.price - self.phi * self.value
+        """b = -xi - phi z, the linear term of the x-step: with a partner of another supplier at no price that is
+        further from what is stated than trading costs the household itself, see `_beyond_suppliers`."""
+        pool, dt = self.pool_price[self.steps], self.view.step_hours
+        low, high = self.within.low - self._room, self.within.high + self._room
+        return -np.clip(self.price, pool + dt * low, pool + dt * high) - self.phi * self.value
 
     def pool_linear(self) -> Array:
         """c = lambda - pool m, that of the sums of trades, (T,)."""

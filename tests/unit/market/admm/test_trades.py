@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,6 +98,23 @@ def test_statements_byHand_sameAtBothPartners() -> None:
     expected = [(0, round(1500 * STEP_HOURS), first), (2, round(500 * STEP_HOURS), round(0.75 * 0.5 * 1e6))]
     assert seller.statements() == {2: expected}
     assert buyer.statements() == {1: expected}
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["another supplier's", "of its own supplier"])
+def test_priceThatIsNotStated_isNotPlannedWith(apart: bool) -> None:
+    """With a partner of another supplier; at most its own coefficient beyond, by which prices of an optimum can be."""
+    own = view(1, partners={2: (0, 2)})
+    partner = replace(own.partners[0], coefficient=np.array([0.01, 0.03]))
+    own = replace(own, partners=(partner,))
+    if apart:
+        own = own.trading_within({2: PriceRange(np.full(3, 0.18), np.full(3, 0.2))})
+    trades = Trades(own, PENALTIES, UNIT)
+    trades.pool_price = np.array([0.05, 0.0, -0.07])
+    for price, planned in (([0.0, 0.5], [0.17, 0.23]), ([0.5, 0.0], [0.21, 0.15]), ([0.205, 0.16], [0.205, 0.16])):
+        trades.price = STEP_HOURS * np.array(price) + trades.pool_price[[0, 2]]
+        seen = -trades.linear() - trades.pool_price[[0, 2]]
+        assert seen / STEP_HOURS == pytest.approx(planned if apart else price)
+        assert trades.paid_price / STEP_HOURS == pytest.approx(price)  # what both know alike stays
 
 
 @pytest.mark.parametrize("crossing", [(True, True), (True, False), (False, False)])
