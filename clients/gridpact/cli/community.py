@@ -174,10 +174,10 @@ def _add_new(actions: Commands) -> None:
     )
     assigned = new.add_argument_group("what is not measured")
     assigned.add_argument("--batteries", action=Joined, metavar="NAMES|pv|all", help="households that get a battery")
-    assigned.add_argument("--battery-size", default="5/2.5", metavar="KWH/KW", help="default 5/2.5")
+    assigned.add_argument("--battery-size", metavar="KWH/KW", help="default 5/2.5")
     assigned.add_argument("--cars", action=Joined, metavar="NAMES|all", help="households that get an electric car")
-    assigned.add_argument("--car-size", default="7/3.7", metavar="KWH/KW", help="energy a day and power; default 7/3.7")
-    assigned.add_argument("--car-hours", default="18:00-07:00", metavar="FROM-TO", help="default 18:00-07:00")
+    assigned.add_argument("--car-size", metavar="KWH/KW", help="energy a day and power; default 7/3.7")
+    assigned.add_argument("--car-hours", metavar="FROM-TO", help="default 18:00-07:00")
     assigned.add_argument(
         "--feeder", type=Path, metavar="FILE",
         help="the network: OpenDSS text (.dss), pandapower's JSON (.json), or a folder of tables with impedances by "
@@ -225,7 +225,12 @@ def _new(arguments: argparse.Namespace) -> int:
         feeder=feeder,
         accepted=_accepted(arguments),
     )
-    community = write_community(data, tariffs.days, tariffs.imported, new, arguments.out, tariffs.feed_in)
+    try:
+        community = write_community(data, tariffs.days, tariffs.imported, new, arguments.out, tariffs.feed_in)
+    except InputError as error:  # there is no community.toml yet that could accept it
+        raise InputError(
+            re.sub(r'say accept = \["(\w+)"\] in community\.toml', r"say --accept \1", str(error))
+        ) from None
     for remark in (*data.read, *data.remarks, *tariffs.remarks):
         print(remark)
     for remark in feeder.remarks if isinstance(feeder, NetworkFile) else ():
@@ -337,6 +342,8 @@ def _tariffs(arguments: argparse.Namespace, days: list[str], data: MeterData) ->
         return tariff
 
     given = arguments.feed_in
+    if arguments.prices is None and (given is None or not _is_table(given)):
+        _refuse(arguments, "no table of prices is given", ("price_times",))
     feed_in: Tariff | None = None
     if arguments.price is not None:
         imported = by_time_of_day(arguments.price, days, step_minutes)
@@ -355,8 +362,7 @@ def _tariffs(arguments: argparse.Namespace, days: list[str], data: MeterData) ->
                 )
             feed_in, given = table(arguments.prices, "feed_in_price"), arguments.prices.name
     if given is not None and feed_in is None:
-        is_file = Path(given).is_file() or Path(given).suffix.lower() in (".csv", ".txt")
-        feed_in = table(Path(given), "feed_in_price") if is_file else by_time_of_day(given, days, step_minutes)
+        feed_in = table(Path(given), "feed_in_price") if _is_table(given) else by_time_of_day(given, days, step_minutes)
     if feed_in is not None:
         if arguments.feed_in_share is not None:
             raise InputError("the price of feed-in is given as a price and as --feed-in-share; leave out one of them")
@@ -385,6 +391,11 @@ def _tariffs(arguments: argparse.Namespace, days: list[str], data: MeterData) ->
     return _Tariffs(days, imported, feed_in, words, remarks)
 
 
+def _is_table(given: str) -> bool:
+    """Whether prices are given as a file."""
+    return Path(given).is_file() or Path(given).suffix.lower() in (".csv", ".txt")
+
+
 def _zone(arguments: argparse.Namespace) -> ZoneInfo | None:
     return time_zone(arguments.timezone) if arguments.timezone else None
 
@@ -397,11 +408,15 @@ def _assets(arguments: argparse.Namespace, data: MeterData) -> Assets:
             return tuple(meter.name for meter in data.meters if meter.pv_kwp)
         return tuple(homes) if given == "all" else tuple(name.strip() for name in (given or "").split(",") if name)
 
-    battery_kwh, battery_kw = _pair("--battery-size", arguments.battery_size)
-    car_kwh, car_kw = _pair("--car-size", arguments.car_size)
-    hours = CLOCKS.fullmatch(arguments.car_hours)
+    battery_kwh, battery_kw = _pair("--battery-size", arguments.battery_size or "5/2.5")
+    car_kwh, car_kw = _pair("--car-size", arguments.car_size or "7/3.7")
+    hours = CLOCKS.fullmatch(arguments.car_hours or "18:00-07:00")
     if not hours or minutes(hours[1]) is None or minutes(hours[2]) is None:
         raise InputError(f"--car-hours needs two times like 18:00-07:00, not '{arguments.car_hours}'")
+    if arguments.batteries is None:
+        _refuse(arguments, "nobody gets a battery without --batteries", ("battery_size",))
+    if arguments.cars is None:
+        _refuse(arguments, "nobody gets a car without --cars", ("car_size", "car_hours"))
     batteries, cars = chosen(arguments.batteries), chosen(arguments.cars)
     return Assets(batteries, battery_kwh, battery_kw, cars, car_kwh, car_kw, hours[1], hours[2])
 

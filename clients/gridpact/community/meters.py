@@ -241,7 +241,9 @@ class Readings:
         """
         where = f"{self.file}, household '{self.household}'"
         if len(self._minutes) < 2:
-            raise InputError(f"{where}: has {len(self)} readings; a day of them is the least")
+            raise InputError(
+                f"{where}: has {len(self)} reading{'s' if len(self) != 1 else ''}; a day of them is the least"
+            )
         order = np.argsort(self._minutes, kind="stable")
         minutes = np.array(self._minutes, dtype=np.int64)[order]
         rows, values = order.astype(np.int64), np.array(self._values, dtype=float)[order]

@@ -393,6 +393,8 @@ def _settings(path: Path, table: dict[str, Any]) -> dict[str, Any]:
             raise InputError(f"{path.name}: '{key}' is missing")
         if not isinstance(value, kind) or isinstance(value, bool):
             raise InputError(f"{path.name}: '{key}' = {value!r} must be {WRITTEN_AS[kind]}")
+        if default is None and isinstance(value, str) and not value.strip():
+            raise InputError(f"{path.name}: '{key}' is empty; give a text")
         settings[key] = value
     return settings
 

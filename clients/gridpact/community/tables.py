@@ -311,7 +311,7 @@ def _told_separator(text: str) -> tuple[str, str]:
 
 
 def _names(cells: Sequence[str]) -> list[str]:
-    return [_plain(cell).strip() for cell in cells]
+    return [re.sub(r"\s*[\r\n]+\s*", " ", _plain(cell).strip()) for cell in cells]  # names may be broken in a cell
 
 
 def _split(text: str, separator: str, file: str) -> list[tuple[int, list[str]]]:

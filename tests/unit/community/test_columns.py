@@ -153,3 +153,24 @@ def test_hoursOfHalfDays_areColumns(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"Date,{','.join(names)}\n06/20/2024,{','.join(f'{v:.4f}' for v in load)}")
     ((by_day),) = [meter.load_kw for meter in read_readings(tmp_path / "a.csv", HowToRead(unit="kwh")).meters]
     np.testing.assert_allclose(by_day["2024-06-20"], load, atol=1e-4)
+
+
+def test_daysWithoutAnyLoad_areSaid(tmp_path: Path) -> None:
+    """A meter that was away wrote zeros: all days on which a home used nothing are named, others are not."""
+    away = np.array([True, False, True])
+    load = loads(7, 72) * ~np.repeat(away, 24)
+    data = read_readings(write(tmp_path / "a.csv", "anna_kwh,bert_kwh", [[v, 0.3] for v in load]), HowToRead())
+    (said,) = [one for one in data.remarks if one.startswith("Nothing was used all day")]
+    assert "2024-06-20, 2024-06-22 of 'anna'" in said
+    assert "bert" not in said
+    assert "2024-06-21" not in said
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r\n", " \n "])
+def test_namesBrokenInACell_areOneLine(mark: str, tmp_path: Path) -> None:
+    rows = "\n".join(f"{START + timedelta(minutes=15 * k):%Y-%m-%d %H:%M},2,0.5" for k in range(96))
+    (tmp_path / "a.csv").write_bytes(f'time,"Familie{mark}Meier{mark}[kW]","bert{mark}(kWh)"\n{rows}'.encode())
+    data = read_readings(tmp_path / "a.csv", HowToRead())
+    assert [meter.name for meter in data.meters] == ["Familie Meier", "bert"]
+    assert all(power.mean() == 2 for meter in data.meters for power in meter.load_kw.values())
+    assert not any("\n" in one for one in (*data.read, *data.remarks))

@@ -153,6 +153,17 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "step": (["--price", "1", "--step", "45"], "readings of 30 minutes cannot become steps of 45"),
     "most": (["--price", "1", "--most", "0"], "--most needs a positive number"),
     "seed": (["--price", "1", "--seed", "-1"], "--seed needs a number of at least 0"),
+    "size of no battery": (
+        ["--price", "1", "--battery-size", "5/2"],
+        "leave out --battery-size: nobody gets a battery",
+    ),
+    "size of no car": (["--price", "1", "--car-size", "5/2"], "leave out --car-size: nobody gets a car"),
+    "hours of no car": (["--price", "1", "--car-hours", "18:00-07:00"], "leave out --car-hours: nobody gets a car"),
+    "times of no table": (["--price", "1", "--price-times", "end"], "leave out --price-times: no table of prices"),
+    "ignored": (["--price", "1", "--ignore", "dora,eve"], "no column 'dora' that --ignore could leave out, but "),
+    "large battery": (["--price", "1", "--batteries", "all", "--battery-size", "5000/9"], "say --accept size"),
+    "large chi": (["--price", "1", "--trading-coefficient", "10"], "say --accept price"),
+    "no currency": (["--price", "1", "--currency", " "], "'currency' is empty; give a text"),
     "share": (["--price", "1", "--feed-in-share", "2"], "--feed-in-share needs a number from 0 to 1, not 2"),
 }
 

@@ -15,6 +15,7 @@ from gridpact.community.model import Array
 from gridpact.community.readings.source import FileSeen, HowToRead, ReadFiles, ReadSeries, local, quoted
 from gridpact.community.usual import MOST_KW
 from gridpact.errors import InputError
+from gridpact.text import listed
 
 METER_TOLERANCE_KW = 0.1
 """By how much pv - export + import may lie below zero: two meters round, and do not tick together."""
@@ -65,7 +66,7 @@ def meters_of(files: ReadFiles) -> MeterData:
             check_power(file, name, load)
             check_power(file, name, pv)
         meters.append(_meter(name, load, pv))
-    remarks += _sizes(meters)
+    remarks += [*_idle(meters), *_sizes(meters)]
     sentences = tuple(_said(seen, how) for seen in files.read)
     doubtful = any(seen.assumed_unit and seen.step_minutes not in (0, 60) for seen in files.read)
     return MeterData(step, tuple(meters), united(remarks), sentences, doubtful and not how.are_counters)
@@ -197,6 +198,15 @@ def _meter(name: str, load: dict[str, Array], pv: dict[str, Array]) -> Meter:
     return Meter(name, load, pv if has_pv else {}, rounded_up(pv) if has_pv else 0.0)
 
 
+def _idle(meters: Sequence[Meter]) -> list[str]:
+    """What is said of whole days without any load, as a meter without a connection has them."""
+    idle = [f"{listed(days)} of '{meter.name}'" for meter in meters
+            if (days := sorted(day for day, power in meter.load_kw.items() if not power.any()))]  # fmt: skip
+    return (
+        [f"Nothing was used all day: {', '.join(idle)}; leave cells empty where readings are missing."] if idle else []
+    )
+
+
 def _sizes(meters: Sequence[Meter]) -> list[str]:
     sized = [f"'{meter.name}' {meter.pv_kwp:g}" for meter in meters if meter.pv_kwp]
     return [f"PV sizes are the largest outputs, rounded up to 0.1 kWp: {', '.join(sized)}."] if sized else []
@@ -215,6 +225,7 @@ def _said(seen: FileSeen, how: HowToRead) -> str:
     count, homes = sum(map(len, seen.values.values())), len(seen.households)
     times = "states" if how.are_counters else "ends of steps" if how.times_are_ends else "starts of steps"
     return (
-        f"{seen.file}: {count:,} readings of {homes} household{'s' if homes != 1 else ''}, {seen.step_minutes} minutes "
-        f"apart, times name {times}; {'; '.join(ranges)}." + (f" Taken: {seen.taken}." if seen.taken else "")
+        f"{seen.file}: {count:,} readings of {homes} household{'s' if homes != 1 else ''}, {seen.step_minutes} "
+        f"minute{'s' if seen.step_minutes != 1 else ''} apart, times name {times}; {'; '.join(ranges)}."
+        + (f" Taken: {seen.taken}." if seen.taken else "")
     )

@@ -70,6 +70,11 @@ def read_readings(
         _check_names(files.names)
     if pv is not None:
         _read(files, pv, is_pv=True)
+    for name in how.ignored:
+        if not any(name in header for header in files.headers):
+            of_all = list(dict.fromkeys(column for header in files.headers for column in header if column))
+            where = " and ".join(dict.fromkeys(seen.file for seen in files.read))
+            raise InputError(f"{where}: no column '{name}' that --ignore could leave out, but {quoted(of_all)}")
     data = meters_of(files)
     return data.only(households) if households else data
 
@@ -108,9 +113,7 @@ def _read(files: ReadFiles, path: Path, is_pv: bool) -> None:
         return ["time", *cells[1:]] if not is_told and len(cells) > 1 and not cells[0] and all(cells[1:]) else None
 
     table = foreign_table(path, (header_of, nameless_header_of), how.decimal, _units_below, _table_of)
-    for name in how.ignored:
-        if name not in table.header and len(how.ignored) == 1:
-            raise InputError(f"{path.name} has no column '{name}' that --ignore could leave out")
+    files.headers.append(table.header)
     table, times, starts, remarks = timed(table, how)
     files.remarks += [*table.remarks, *remarks]
     left = [name for name in table.header if name not in (*times.all, *how.ignored)]

@@ -71,6 +71,7 @@ class ReadFiles:
     series: dict[tuple[str, str], ReadSeries] = field(default_factory=dict)  # by household and quantity
     remarks: list[str] = field(default_factory=list)
     read: list[FileSeen] = field(default_factory=list)
+    headers: list[tuple[str, ...]] = field(default_factory=list)
 
 
 @dataclass
