@@ -411,7 +411,7 @@ def whole() -> dict[str, Any]:
     content = stored()
     object_ = content["_object"]
     more: dict[str, dict[str, Any]] = {
-        "bus": {"in_service": True, "type": "b"},
+        "bus": {"type": "b"},
         "ext_grid": {"va_degree": 0.0, "s_sc_max_mva": 1e9, "rx_max": 0.1, "x0x_max": 1.0, "r0x0_max": 0.1},
         "trafo": {"pfe_kw": 0.0, "i0_percent": 0.0, "shift_degree": 0.0, "df": 1.0, "vk0_percent": 4.0}
         | {

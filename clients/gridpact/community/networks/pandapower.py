@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,35 @@ class Element:
             raise InputError(f"{self.where}: '{key}' is {value!r}, which is not a number that can be")
         return float(value)
 
-    def given(self, key: str, default: float) -> float:
-        """The same, where a cell that is empty counts for nothing in pandapower and is no default.
+    def flag(self, key: str) -> bool:
+        """Yes or no; pandapower itself takes other values for one thing here and for another there.
 
         Raises:
-            InputError: it is empty, or no number.
+            InputError: it is something else.
         """
-        return self.number(key) if key in self.values else default
+        value = self[key]
+        if not isinstance(value, bool):
+            raise InputError(f"{self.where}: '{key}' is {value!r}; give true or false")
+        return value
+
+    @property
+    def in_service(self) -> bool:
+        """
+        Raises:
+            InputError: it is neither true nor false.
+        """
+        return self.flag("in_service")
+
+    def index(self, key: str, of: str) -> int:
+        """The number of a row of another table; `of`: what stands there.
+
+        Raises:
+            InputError: it is none.
+        """
+        value = self[key]
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(f"{self.where}: '{key}' is {value!r}, which is not the number of a {of}")
+        return value
 
     def bus(self, key: str) -> int:
         """The number of a bus.
@@ -74,10 +96,17 @@ class Element:
         Raises:
             InputError: it is none.
         """
-        value = self[key]
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InputError(f"{self.where}: '{key}' is {value!r}, which is not the number of a bus")
-        return value
+        return self.index(key, "bus")
+
+    def at_least_one(self, key: str) -> int:
+        """How many.
+
+        Raises:
+            InputError: it is no whole number, or below 1.
+        """
+        if (count := self.number(key)) < 1 or count != int(count):
+            raise InputError(f"{self.where}: '{key}' is {count:g}; give a whole number of 1 or more")
+        return int(count)
 
 
 Tables = Mapping[str, Mapping[int, Element]]
@@ -85,8 +114,11 @@ Tables = Mapping[str, Mapping[int, Element]]
 MOST = 1e12
 """No number of a network is larger."""
 
-NOT_PLANNED = ("impedance", "dcline", "trafo3w", "ward", "xward", "motor", "svc", "tcsc", "ssc", "shunt")
-"""Tables with elements that change currents and are not known here."""
+READ = ("bus", "ext_grid", "trafo", "line", "switch", "load", "sgen", "asymmetric_load", "asymmetric_sgen")
+"""Tables whose elements are read."""
+
+WITHOUT_CURRENTS = ("bus_dc", "controller", "measurement")
+"""Tables of what may be in service, or at a bus, and draws nothing by itself."""
 
 MUCH = 1e4
 """Percent: a magnetising impedance of so much changes nothing."""
@@ -97,25 +129,22 @@ LETTERS = ("a", "b", "c")
 def read_pandapower(path: Path) -> NetworkFile:
     """Reads a feeder from pandapower's JSON (`pandapower.to_json`).
 
-    Places for homes are its loads, sgens and asymmetric loads. Lines without zero sequence impedances get four times
+    Places for homes are its loads and sgens, asymmetric ones too. Lines without zero sequence impedances get four times
     those of the positive sequence, and that is said.
 
     Raises:
         InputError: it cannot be read, or has something that gridpact does not plan with.
     """
     tables, name = _tables(path)
-    for kind in NOT_PLANNED:
-        if any(_in_service(row) for row in tables.get(kind, {}).values()):
+    for kind, rows in tables.items():
+        if kind not in READ + WITHOUT_CURRENTS and any(_may_draw(row) for row in rows.values()):
             raise InputError(f"{path}: elements of table '{kind}' are not planned with; take them out of service")
     remarks: list[str] = []
     _check_buses(tables)
     root, transformer, source, volts = _head(path, tables, remarks)
-    for row in tables.get("switch", {}).values():
-        if row["et"] == "b" and row["closed"]:
-            joined = row.bus("bus"), row.bus("element")
-            raise InputError(f"{row.where}: buses {joined} are joined by a switch; fuse them before it is written")
-    above = _above(path, tables)
-    edges = [edge for edge in _edges(path, tables, remarks) if edge.where not in {line.where for line in above}]
+    opened = _opened(tables)
+    above = _above(path, tables, opened)
+    edges = [edge for edge in _edges(tables, opened, remarks) if edge.where not in {line.where for line in above}]
     source = _behind(source, above, tables, transformer, volts)
     lines, odd = radial(edges, root, volts)
     remarks += odd
@@ -134,11 +163,20 @@ def read_pandapower(path: Path) -> NetworkFile:
 
 
 BUSES = {
-    **dict.fromkeys(("ext_grid", "load", "sgen", "asymmetric_load"), ("bus",)),
+    **dict.fromkeys(("ext_grid", "load", "sgen", "asymmetric_load", "asymmetric_sgen"), ("bus",)),
     "line": ("from_bus", "to_bus"),
     "trafo": ("hv_bus", "lv_bus"),
 }
 """By table, the columns that say where an element is."""
+
+
+def _may_draw(row: Element) -> bool:
+    """Whether it is an element of the network, and in service.
+
+    Raises:
+        InputError: nothing says whether it is in service.
+    """
+    return row.in_service if {"in_service", "bus", "from_bus", "hv_bus"} & set(row.values) else False
 
 
 def _check_buses(tables: Tables) -> None:
@@ -148,7 +186,7 @@ def _check_buses(tables: Tables) -> None:
     """
     for kind, columns in BUSES.items():
         for row in tables.get(kind, {}).values():
-            if _in_service(row):
+            if row.in_service:
                 volts = [_kv(tables, row, column) for column in columns]
                 if kind == "line" and volts[0] != volts[1]:
                     raise InputError(f"{row.where}: leads from a bus of {volts[0]:g} kV to one of {volts[1]:g} kV")
@@ -160,8 +198,10 @@ def _tap(row: Element) -> float:
     Raises:
         InputError: it is one that is not planned with, or is moved out of any range.
     """
+    if row.number("tap2_pos", 0.0) != row.number("tap2_neutral", 0.0):
+        raise InputError(f"{row.where}: has a second tap; the first one is planned with")
     moved = (row.number("tap_pos", 0.0) - row.number("tap_neutral", 0.0)) * row.number("tap_step_percent", 0.0) / 100
-    kind = row.get("tap_changer_type", "Ratio")
+    kind = row.get("tap_changer_type", "Ideal" if row.get("tap_phase_shifter") else "Ratio")
     if not moved or kind is None:
         return 0.0
     if kind not in ("Ratio", "Symmetrical") or row.number("tap_step_degree", 0.0) or row.get("tap_dependency_table"):
@@ -196,7 +236,9 @@ def _tables(path: Path) -> tuple[dict[str, dict[int, Element]], str]:
             try:
                 frame = table["_object"]
                 frame = parse_json(frame) if isinstance(frame, str) else frame
-                columns, index = list(map(str, frame["columns"])), list(map(int, frame["index"]))
+                columns, index = list(map(str, frame["columns"])), list(frame["index"])
+                if not all(type(number) is int for number in index):
+                    raise ValueError
                 if len(set(index)) < len(index) or len(set(columns)) < len(columns):
                     raise ValueError
                 rows = [dict(zip(columns, row, strict=True)) for row in frame["data"]]
@@ -220,25 +262,21 @@ def _kv(tables: Tables, row: Element, key: str) -> float:
     """
     if (bus := tables["bus"].get(row.bus(key))) is None:
         raise InputError(f"{row.where}: is at bus {row[key]}, which there is not")
-    if not _in_service(bus):
+    if not bus.in_service:
         raise InputError(f"{row.where}: is at bus {row[key]}, which is out of service")
     if not (kv := bus.number("vn_kv")) > 0:
         raise InputError(f"{bus.where}: has a nominal voltage of {kv:g} kV: give one above 0")
     return kv
 
 
-def _in_service(row: Element) -> bool:
-    return bool(row.get("in_service", True))
-
-
 def _head(path: Path, tables: Tables, remarks: list[str]) -> tuple[str, Transformer | None, Source, float]:
     """The first bus of the feeder, the transformer above it, the source, and the nominal voltage between phases."""
-    grids = [row for row in tables.get("ext_grid", {}).values() if _in_service(row)]
+    grids = [row for row in tables.get("ext_grid", {}).values() if row.in_service]
     if len(grids) != 1:
         raise InputError(f"{path}: has {len(grids)} external grids; a feeder has one, at its head")
     (grid,) = grids
     source = Source(grid.number("vm_pu", 1.0))
-    transformers = [row for row in tables.get("trafo", {}).values() if _in_service(row)]
+    transformers = [row for row in tables.get("trafo", {}).values() if row.in_service]
     if len(transformers) > 1:
         raise InputError(f"{path}: has {len(transformers)} transformers; give one low-voltage feeder at a time")
     if not transformers:
@@ -271,24 +309,26 @@ def _head(path: Path, tables: Tables, remarks: list[str]) -> tuple[str, Transfor
     ratio = row.number("vn_lv_kv") / row.number("vn_hv_kv") * _kv(tables, grid, "bus") * 1000 / volts
     tap = ratio / (1 + moved) if row.get("tap_side") == "hv" else ratio * (1 + moved)
     scale = (row.number("vn_lv_kv") * 1000 / volts) ** 2
-    kva = 1000 * row.number("sn_mva") * _parallel(row)
+    loadable = row.number("df", 1.0)
+    kva = 1000 * row.number("sn_mva") * row.at_least_one("parallel") * loadable
     if not kva > 0:
         raise InputError(f"{row.where}: has {kva:g} kVA: give what it is rated for, above 0")
-    return _bus(row, "lv_bus"), Transformer(kva, resistance * scale, reactance * scale, tap), source, volts
+    percent = resistance * scale * loadable, reactance * scale * loadable  # of the kVA that it may carry
+    return _bus(row, "lv_bus"), Transformer(kva, *percent, tap), source, volts
 
 
-def _above(path: Path, tables: Tables) -> tuple[Edge, ...]:
+def _above(path: Path, tables: Tables, opened: Set[int]) -> tuple[Edge, ...]:
     """The lines between the external grid and the transformer.
 
     Raises:
         InputError: none lead there.
     """
-    (grid,) = (row for row in tables["ext_grid"].values() if _in_service(row))
-    transformers = [row for row in tables.get("trafo", {}).values() if _in_service(row)]
+    (grid,) = (row for row in tables["ext_grid"].values() if row.in_service)
+    transformers = [row for row in tables.get("trafo", {}).values() if row.in_service]
     if not transformers:
         return ()
     ways: dict[str, tuple[Edge, ...]] = {_bus(grid, "bus"): ()}
-    edges = list(_edges(path, tables, []))
+    edges = list(_edges(tables, opened, []))
     todo = [_bus(grid, "bus")]
     while todo:
         here = todo.pop()
@@ -300,9 +340,9 @@ def _above(path: Path, tables: Tables) -> tuple[Edge, ...]:
     head = _bus(transformers[0], "hv_bus")
     if (root := _bus(transformers[0], "lv_bus")) in ways:
         raise InputError(f"{path}: lines lead to bus {root} past the transformer; a feeder must be radial")
-    for kind in ("load", "sgen", "asymmetric_load"):
+    for kind in ("load", "sgen", "asymmetric_load", "asymmetric_sgen"):
         for row in tables.get(kind, {}).values():
-            if _in_service(row) and _bus(row, "bus") in ways:
+            if row.in_service and _bus(row, "bus") in ways:
                 raise InputError(f"{row.where}: stands above the transformer; take it out of service")
     if head not in ways:
         raise InputError(f"{transformers[0].where}: no line leads to it from the external grid")
@@ -319,7 +359,7 @@ def _behind(
     """With the lines above the transformer, as they are seen from the feeder's side."""
     if transformer is None or not above:
         return source
-    upper = next(row for row in tables["trafo"].values() if _in_service(row))
+    upper = next(row for row in tables["trafo"].values() if row.in_service)
     scale = (volts / 1000 / _kv(tables, upper, "hv_bus") * transformer.tap) ** 2
     total: Complex = scale * np.sum([line.impedance_ohm for line in above], axis=0)
     z1, z0 = total[0, 0] - total[0, 1], total[0, 0] + 2 * total[0, 1]
@@ -330,25 +370,49 @@ def _bus(row: Element, key: str) -> str:
     return str(row.bus(key))
 
 
-def _parallel(row: Element) -> int:
-    """How many alike are side by side.
+def _opened(tables: Tables) -> Set[int]:
+    """Lines that a switch takes out.
 
     Raises:
-        InputError: fewer than one.
+        InputError: a switch joins buses, takes out the transformer, or stands where there is nothing to switch.
     """
-    if (count := int(row.number("parallel", 1))) < 1:
-        raise InputError(f"{row.where}: has {count} parallel ones: give 1 or more")
-    return count
+    opened = set()
+    for row in tables.get("switch", {}).values():
+        kind, closed = row["et"], row.flag("closed")
+        if not isinstance(kind, str) or kind not in ENDS:
+            raise InputError(f"{row.where}: 'et' is {kind!r}; give l, t or b")
+        of, ends = ENDS[kind]
+        element, bus = row.index("element", of), row.bus("bus")
+        if (switched := tables.get(of, {}).get(element)) is None:
+            raise InputError(f"{row.where}: switches {of} {element}, which there is not")
+        if ends and bus not in [switched.bus(end) for end in ends]:
+            raise InputError(f"{row.where}: is at bus {bus}, which is no end of {of} {element}")
+        if kind == "b" and closed:
+            raise InputError(
+                f"{row.where}: buses {(bus, element)} are joined by a switch; fuse them before it is written"
+            )
+        if kind == "t" and not closed and switched.in_service:
+            raise InputError(
+                f"{row.where}: takes out the transformer; close it, or take the transformer out of service"
+            )
+        if kind == "l" and not closed:
+            opened.add(element)
+    return opened
 
 
-def _edges(path: Path, tables: Tables, remarks: list[str]) -> Iterator[Edge]:
-    opened = {
-        row["element"] for row in tables.get("switch", {}).values() if row["et"] == "l" and not row["closed"]
-    }  # fmt: skip
+ENDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "l": ("line", ("from_bus", "to_bus")),
+    "t": ("trafo", ("hv_bus", "lv_bus")),
+    "b": ("bus", ()),
+}
+"""By a switch's `et`: the table of what it switches, and where that has ends."""
+
+
+def _edges(tables: Tables, opened: Set[int], remarks: list[str]) -> Iterator[Edge]:
     for index, row in tables.get("line", {}).items():
-        if not _in_service(row) or index in opened:
+        if not row.in_service or index in opened:
             continue
-        length, count = row.number("length_km"), _parallel(row)
+        length, count = row.number("length_km"), row.at_least_one("parallel")
         z1 = complex(row.number("r_ohm_per_km"), row.number("x_ohm_per_km")) * length / count
         if not z1:
             raise InputError(f"{row.where}: '{row.get('name')}' has no impedance: give length, resistance, reactance")
@@ -356,7 +420,7 @@ def _edges(path: Path, tables: Tables, remarks: list[str]) -> Iterator[Edge]:
             remarks.append("lines without zero sequence impedances get four times those of the positive sequence")
             z0 = 4 * z1
         else:
-            z0 = complex(row.number("r0_ohm_per_km"), row.number("x0_ohm_per_km", 0.0)) * length / count
+            z0 = complex(row.number("r0_ohm_per_km"), row.number("x0_ohm_per_km")) * length / count
         if any(row.number(key, 0.0) for key in ("c_nf_per_km", "c0_nf_per_km", "g_us_per_km")):
             remarks.append("capacitances of lines are left out")
         rating = row.number("max_i_ka", math.nan) * 1000 * row.number("df", 1.0) * count
@@ -371,36 +435,31 @@ def _loads(tables: Tables, remarks: list[str]) -> Iterator[tuple[str, NetworkLoa
     Raises:
         InputError: one has no power.
     """
-    for kind in ("asymmetric_load", "load"):
-        for row in tables.get(kind, {}).values():
-            if _in_service(row) and row.get("type") not in (None, "wye", "delta"):
-                remarks.append("loads of a type that is neither wye nor delta are taken as between phase and neutral")
-    for index, row in tables.get("asymmetric_load", {}).items():
-        if not _in_service(row):
-            continue
-        if row.get("type") == "delta":
-            remarks.append("loads between phases (delta) are taken as between phase and neutral")
-        kw = [1000 * row.given(f"p_{letter}_mw", 0.0) * row.given("scaling", 1.0) for letter in LETTERS]
-        kvar = [1000 * row.given(f"q_{letter}_mvar", 0.0) * row.given("scaling", 1.0) for letter in LETTERS]
-        phases = tuple(phase for phase in PHASES if kw[phase] or kvar[phase]) or PHASES
-        if not any(kw) and not any(kvar):
-            remarks.append("asymmetric loads of nothing, whose phases nothing tells, are taken to be on all three")
-        used = [kw[phase] for phase in phases]
-        if max(used) - min(used) > 1e-9 * max(map(abs, used), default=0.0):
-            remarks.append("loads of unlike phases are shared equally between them")
-        name = str(row.get("name") or f"asymmetric_load{index}")
-        yield row.where, NetworkLoad(name, Connection(_bus(row, "bus"), phases), sum(kw), sum(kvar))
-    for kind, sign in (("load", 1), ("sgen", -1)):
+    for kind, sign in (("asymmetric_load", 1), ("asymmetric_sgen", -1), ("load", 1), ("sgen", -1)):
         for index, row in tables.get(kind, {}).items():
-            if _in_service(row):
-                if row.get("type") == "delta":
-                    remarks.append("loads between phases (delta) are taken as between phase and neutral")
-                if any(value for key, value in row.values.items() if str(key).startswith(("const_z", "const_i"))):
-                    remarks.append("loads that depend on voltage are taken as constant powers")
-                scale = 1000 * sign * row.given("scaling", 1.0)
-                name = str(row.get("name") or f"{kind}{index}")
-                at, p, q = Connection(_bus(row, "bus"), PHASES), row.given("p_mw", 0.0), row.given("q_mvar", 0.0)
-                yield row.where, NetworkLoad(name, at, scale * p, scale * q)
+            if not row.in_service:
+                continue
+            if (connected := row.get("type")) == "delta":
+                remarks.append("loads between phases (delta) are taken as between phase and neutral")
+            elif connected != "wye" and "type" in row.values:
+                remarks.append("loads of a type that is neither wye nor delta are taken as between phase and neutral")
+            if any(value for key, value in row.values.items() if key.startswith(("const_z", "const_i"))):
+                remarks.append("loads that depend on voltage are taken as constant powers")
+            scale = 1000 * sign * row.number("scaling")
+            name = str(row.get("name") or f"{kind}{index}")
+            if not kind.startswith("asymmetric"):
+                p, q = row.number("p_mw"), row.number("q_mvar")
+                yield row.where, NetworkLoad(name, Connection(_bus(row, "bus"), PHASES), scale * p, scale * q)
+                continue
+            kw = [scale * row.number(f"p_{letter}_mw") for letter in LETTERS]
+            kvar = [scale * row.number(f"q_{letter}_mvar") for letter in LETTERS]
+            phases = tuple(phase for phase in PHASES if kw[phase] or kvar[phase]) or PHASES
+            if not any(kw) and not any(kvar):
+                remarks.append("asymmetric loads of nothing, whose phases nothing tells, are taken to be on all three")
+            used = [kw[phase] for phase in phases]
+            if max(used) - min(used) > 1e-9 * max(map(abs, used), default=0.0):
+                remarks.append("loads of unlike phases are shared equally between them")
+            yield row.where, NetworkLoad(name, Connection(_bus(row, "bus"), phases), sum(kw), sum(kvar))
 
 
 # ------------------------------------------------------------------ writing

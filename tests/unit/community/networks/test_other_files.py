@@ -157,7 +157,12 @@ def stored(**changes: Any) -> dict[str, Any]:
     second = line | {"name": None, "from_bus": 3, "to_bus": 2, "r_ohm_per_km": 0.4, "x_ohm_per_km": 0.09, "parallel": 2}
     zero = {"r0_ohm_per_km": 0.8, "x0_ohm_per_km": 0.3}, {"r0_ohm_per_km": None, "x0_ohm_per_km": None}
     content = {
-        "bus": frame(*({"name": n, "vn_kv": kv} for n, kv in (("hv", 10), ("lv", 0.4), ("a", 0.4), ("b", 0.4)))),
+        "bus": frame(
+            *(
+                {"name": n, "vn_kv": kv, "in_service": True}
+                for n, kv in (("hv", 10), ("lv", 0.4), ("a", 0.4), ("b", 0.4))
+            )
+        ),
         "ext_grid": frame({"bus": 0, "vm_pu": 1.01, "in_service": True}),
         "trafo": frame(
             {"name": "tx", "hv_bus": 0, "lv_bus": 1, "sn_mva": 0.25, "vn_hv_kv": 10, "vn_lv_kv": 0.4}
@@ -207,6 +212,13 @@ def test_pandapower_isReadByItsTables(tmp_path: Path) -> None:
         ({"ext_grid": frame({"bus": 0, "in_service": False})}, "has 0 external grids"),
         ({"shunt": frame({"bus": 1, "in_service": True})}, "elements of table 'shunt' are not planned with"),
         ({"switch": frame({"bus": 1, "element": 3, "et": "b", "closed": True})}, "joined by a switch"),
+        ({"switch": frame({"bus": 1, "element": 0, "et": "t", "closed": False})}, "takes out the transformer"),
+        ({"switch": frame({"bus": 3, "element": 0, "et": "l", "closed": False})}, "which is no end of line 0"),
+        (
+            {"gen": frame({"bus": 1, "p_mw": 0.1, "vm_pu": 1.0, "in_service": True})},
+            "of table 'gen' are not planned with",
+        ),
+        ({"storage": frame({"bus": 1, "p_mw": 0.1})}, "storage 0: has no 'in_service'"),
     ],
 )
 def test_pandapower_thatIsNotPlannedWith_isNamed(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
@@ -214,6 +226,45 @@ def test_pandapower_thatIsNotPlannedWith_isNamed(tmp_path: Path, changes: dict[s
     path.write_text(json.dumps(stored(**changes)))
     with pytest.raises(InputError, match=says):
         read_pandapower(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value", "says"),
+    [
+        ("sgen", "in_service", 1.5, "sgen 0: 'in_service' is 1.5; give true or false"),
+        ("line", "in_service", None, "line 0: 'in_service' is None; give true or false"),
+        ("line", "parallel", 1.5, "line 0: 'parallel' is 1.5; give a whole number of 1 or more"),
+        ("line", "x0_ohm_per_km", None, "line 0: has no 'x0_ohm_per_km'"),
+        ("load", "scaling", "half", "load 0: 'scaling' is 'half', which is not a number that can be"),
+        ("trafo", "tap2_pos", 1, "trafo 0: has a second tap; the first one is planned with"),
+        ("sgen", "type", "PV", "loads of a type that is neither wye nor delta are taken as between phase and neutral"),
+        ("load", "type", None, "loads of a type that is neither wye nor delta are taken as between phase and neutral"),
+    ],
+)
+def test_pandapower_cellThatPandapowerReadsOtherwise_isSaid(
+    tmp_path: Path, kind: str, column: str, value: Any, says: str
+) -> None:
+    """In a refusal, or in a remark where it is a way to connect that is not planned with."""
+    path, table = tmp_path / "net.json", json.loads(stored()["_object"][kind]["_object"])
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    rows[0][column] = value
+    rows[1:] = [{**dict.fromkeys(rows[0]), **row} for row in rows[1:]]
+    path.write_text(json.dumps(stored(**{kind: frame(*rows)})))
+    assert says in (refusal(read_pandapower, path) or " ".join(read_pandapower(path).remarks))
+
+
+def test_pandapower_transformersDf_isOfWhatItMayCarry(tmp_path: Path) -> None:
+    """Its impedance stays as it is."""
+    path, table = tmp_path / "net.json", json.loads(stored()["_object"]["trafo"]["_object"])
+    row = dict(zip(table["columns"], table["data"][0], strict=True))
+    path.write_text(json.dumps(stored()))
+    whole = read_pandapower(path).transformer
+    path.write_text(json.dumps(stored(trafo=frame(row | {"df": 0.5}))))
+    half = read_pandapower(path).transformer
+    assert whole is not None
+    assert half is not None
+    assert (whole.kva, half.kva) == (250, 125)
+    np.testing.assert_allclose(half.impedance_ohm(400), whole.impedance_ohm(400), rtol=1e-12)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"_object": 3}', '{"_class": "other", "_object": {}}'])
