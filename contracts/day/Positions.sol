@@ -116,17 +116,13 @@ abstract contract Positions is IDaySettlement, Days {
         return uint256(round) << 8 | node;
     }
 
-    /// @dev Whether a node of a round is a member of a day, by the same account, whose supplier does not deliver the round
-    ///      on the trade settlement. The community's supplier was asked before.
+    /// @dev Whether a node of a round is a member of a day, by the same account. A tariff that its own supplier publishes for
+    ///      the round is between the two: else it could take from others what they bought of its customers, and paid.
     function _isMember(Day storage day_, uint32 round, uint8 node) private view returns (bool) {
-        Member storage member = day_.members[node];
-        address account = member.account;
-        // Aggregator and settlement are known, and call nobody.
+        address account = day_.members[node].account;
+        // The aggregator is known, and calls nobody.
         // slither-disable-next-line calls-loop
-        if (account == address(0) || _aggregator.accountIn(round, node) != account) return false;
-        // slither-disable-next-line calls-loop
-        return member.supplier == 0
-            || _settlement.tariffHashOf(round, day_.suppliers[member.supplier].account) == 0;
+        return account != address(0) && _aggregator.accountIn(round, node) == account;
     }
 
     /// @dev The first step that a round of a day is about, in which a member was as the same node.

@@ -141,12 +141,14 @@ def new_world(
     aggregator: Any, settlement: Any, day_settlement: Any, products: Any, token: Any, people: Mapping[str, Any],
     supplier_sends: Any,
 ) -> World:  # fmt: skip
-    """Rounds 1 to 3 count, 4 has a tariff of its own; the trades of 1 with 2 and 3 are recorded in all of them."""
+    """Rounds 1 to 3 count, 4 has a tariff of its own; the trades of 1 with 2 and 3 are recorded in all of them. The
+    other supplier publishes one for every round, which changes nothing in a day."""
     market = Market(aggregator, {node: people[f"node {node}"] for node in NODES})
     settle = Settling(settlement, market, token)
     for round_, label in ROUNDS.items():
         if round_ == 4:
             settlement.publishTariff(4, tariff_bytes(), {"from": supplier_sends})
+        settlement.publishTariff(round_, tariff_bytes(), {"from": people["green"]})
         aggregator.openRound(label, {"from": aggregator.owner()})
         market.converge(BOOKS, BIDS, round_)
         for lower, higher in RECORDED:

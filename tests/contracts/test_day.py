@@ -406,6 +406,23 @@ def test_day_ofTwoSuppliers_tellsWhoSuppliesWhomAndOnWhat(world):
     ]
 
 
+@pytest.mark.parametrize(("of_green", "brings"), [("node 1", 2), ("node 2", 1), ("node 2", 2)])
+def test_bring_countsWhateverAnotherSupplierPublishesForTheRound(world, of_green, brings):
+    """DS7: what 2 bought of 1 counts, whoever of them is a customer of a supplier that has a tariff for the round, and
+    whoever brings it. Else that supplier could take from a partner of its customer what it bought and paid."""
+    green = world.addresses["green"]
+    assert any(world.settlement.view("tariffHashOf", 1, green))
+    world.supply(of_green)
+    played = Played(world).open()
+    world.ledger.send(green, "supplyDay", DAY, played.hash, GREEN.encoded(), DEPOSIT // 2)
+    for node in (1, 2):
+        terms = world.ledger.view("termsFor", DAY, played.who(node))
+        world.ledger.send(played.who(node), "join", DAY, terms, 5 * MILLION)
+    receipt = played.ledger.send(played.who("outsider"), "bring", DAY, 1, brings, pairs(1, brings, [3 - brings]))
+    assert receipt.one("Brought")["pairs"] == 1
+    assert [played.position(node, 0) for node in (1, 2)] == [1500, -1500]
+
+
 def test_join_onceOnTheTermsThatStand(world):
     played = Played(world, least_lock=1000).open()
     with refused(f"OtherTerms: {DAY}, {played.hash!r}"):

@@ -224,7 +224,6 @@ class Agreed:
     accounts: Mapping[int, str]
     recorded: Mapping[tuple[int, int], Sequence[tuple[int, int, int]]]  # lower, higher
     counts: bool = True  # agreed, and without a tariff of its own
-    tariff_of: str = ""  # another supplier's that has published one for it
 
 
 class DayModel:
@@ -389,9 +388,8 @@ class DayModel:
 
     @staticmethod
     def _takes_part(into: Day, agreed: Agreed, node: int) -> bool:
-        """Whether a node of a round is a member by the same account, and its round is not delivered elsewhere."""
-        same = into.members.get(node, "-") == agreed.accounts.get(node)
-        return same and into.suppliers[node] != agreed.tariff_of
+        """Whether a node of a round is a member by the same account."""
+        return into.members.get(node, "-") == agreed.accounts.get(node)
 
     def nominate(self, now: int, who: str, day: int, first: int, energies: Sequence[int]) -> None:
         into = self._opening(now, day, first)
