@@ -54,7 +54,7 @@ TABLES = st.builds(
 def test_pricesAreOfAKilowattHour_atTheirStep_orAskedAbout(of: Table, seed: int, told: bool) -> None:
     factor, step, start = UNITS[of.unit], timedelta(minutes=of.step), datetime(2024, 6, 20)
     prices = np.round(np.random.default_rng(seed).uniform(-0.05, 0.4, 3 * 24 * 60 // of.step), 4)
-    unit = of.unit.strip(" ([])")
+    unit, is_net = of.unit.strip(" ([])"), "netto" in of.name
     apart = of.unit_apart and bool(unit) and factor is not None and "_" not in unit
     header = ["time", of.name + ("" if apart else of.unit), *(["Unit"] if apart else []), *of.others]
     rows = [header]
@@ -78,10 +78,13 @@ def test_pricesAreOfAKilowattHour_atTheirStep_orAskedAbout(of: Table, seed: int,
             tariff, said = from_table(path, 60, how)
         except InputError as question:
             asked = str(question)
-            assert (of.times == "end" and not told and "--price-times end" in asked) or (
-                factor is None and "unit" in asked
+            assert (
+                (of.times == "end" and not told and "--price-times end" in asked)
+                or (factor is None and "unit" in asked)
+                or (is_net and "without taxes" in asked)
             ), asked
             return
+    assert not is_net
     assert factor is not None or of.unit == ""
     hourly = prices.reshape(72, -1).mean(axis=1).reshape(3, 24)
     days = [f"2024-06-{20 + k}" for k in range(3)]

@@ -251,9 +251,9 @@ class Participation:
     def _wait_for_suppliers(self, households: Iterable[int]) -> None:
         """Until whoever supplies one of them in the round has published its tariff, or time is up: once somebody has
         declared, nobody can publish any more, and those customers would be without prices. Days have theirs before."""
-        settlement = self._connection.settlement
-        if self._run is not None or not settlement.admitted():
+        if self._run is not None:
             return
+        settlement = self._connection.settlement
         waiting = set(self._connection.suppliers_now(self._round, households).values())
         give_up = time.monotonic() + self._seconds()
         while waiting := {one for one in waiting if settlement.published_tariff(self._round, one) is None}:

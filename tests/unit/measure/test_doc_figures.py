@@ -71,6 +71,9 @@ def changed(name: str) -> dict[str, Any]:
     elif name == "thesis":
         for row in reports["plans"]["thesis"]:
             row["unified"] += 1.0
+    elif name == "thesis-devices":
+        for row in reports["plans"]["thesis_with_devices"]:
+            row["unified"] += 1.0
     elif name == "plans":
         reports["plans"]["trial"]["right"] -= 0.1
     elif name == "phases":
@@ -80,9 +83,11 @@ def changed(name: str) -> dict[str, Any]:
     elif name == "non-convex":
         for row in reports["phases"]["non_convex"]:
             row["ipopt"] += 1.0
-    else:
+    elif name == "waiting":
         for row in bench_report["waiting"]:
             row["round_s"] += 1.0
+    else:
+        raise KeyError(f"how does the report of '{name}' change?")
     return reports
 
 
