@@ -294,7 +294,7 @@ def split_into(count: int, households: int, steps: int) -> Split:
     homes: list[Agent] = []
     for community, place in zip(communities, levels.feeders, strict=True):
         feeder = iterate.contracts[place]
-        gateway = max(feeder.agents)
+        gateways = [tie.node_below for tie in levels.ties if tie.below == place]
         alone += _bill(baseline_net_kw(community), prices, dt)
         for household in community.households:
             agent = feeder.agents[household.node]
@@ -306,7 +306,7 @@ def split_into(count: int, households: int, steps: int) -> Split:
             sold = np.maximum(agent.trades.recorded_kw, 0) * dt
             partners = np.concatenate([np.full(len(p.steps), p.node) for p in agent.view.partners])
             traded += float(sold.sum())
-            beyond += float(sold[partners == gateway].sum())
+            beyond += float(sold[np.isin(partners, gateways)].sum())
     return Split(
         feeders=count,
         households=len(homes),

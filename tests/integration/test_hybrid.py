@@ -102,7 +102,22 @@ def test_roundsOnAChain_areThoseInMemory(
             np.testing.assert_array_equal(
                 schedule["injection_kw"], plan_of(last.contracts[place].agents[node]).schedule["injection_kw"]
             )
-    assert result.beyond_kwh > 1  # the feeder without panels buys
+    # A kilowatt-hour that goes from home to home over two gateways is one that was traded.
+    gateways = {(tie.below, tie.node_below) for tie in levels.ties}
+    bids = [
+        (int(wh), (place, partner) in gateways)
+        for place in levels.feeders
+        for node, agent in last.contracts[place].agents.items()
+        if (place, node) not in gateways
+        for wh, partner in zip(
+            agent.trades.energies_wh, (one.node for one in agent.view.partners for _ in one.steps), strict=True
+        )
+    ]
+    assert result.traded_kwh == pytest.approx(sum(wh for wh, _ in bids if wh > 0) / 1000)
+    assert result.beyond_kwh == pytest.approx(sum(wh for wh, is_beyond in bids if is_beyond and wh > 0) / 1000)
+    assert 1 < result.beyond_kwh < result.traded_kwh  # the feeder without panels buys
+    bought = -sum(wh for wh, _ in bids if wh < 0) / 1000
+    assert result.traded_kwh == pytest.approx(bought, abs=result.left_kwh + 1e-6)
     assert result.cost < result.cost_alone
     assert all(level.gas["submit"] > 0 and level.gas["settle"] > 0 for level in result.levels)
 

@@ -83,8 +83,8 @@ class FeederReport:
     schedules: dict[int, Mapping[str, Array]] = field(default_factory=dict)  # by node, of households
     sold_wh: dict[int, list[int]] = field(default_factory=dict)  # by its gateways to it, (T,); none where none agreed
     sold_above_wh: dict[int, list[int]] = field(default_factory=dict)  # by its gateways above
-    traded_kwh: float = 0.0
-    beyond_kwh: float = 0.0  # of that with the gateway
+    traded_kwh: float = 0.0  # that its homes sold
+    beyond_kwh: float = 0.0  # of that to its gateways
     gas: Counter[str] = field(default_factory=Counter)
     transactions: int = 0
     failure: str = ""
@@ -197,10 +197,9 @@ class RunningFeeder:
             self.below.settle(self.now.round, report.schedules | {key: {} for key in self._seats})
             report.sold_wh = {node: _sold_wh(self.below.agents[node]) for node in self._seats}
             trades, _ = agreed_trades(self.below.agents)
-            report.traded_kwh = sum(trade.energy_kwh for trade in trades)
-            report.beyond_kwh = sum(
-                trade.energy_kwh for trade in trades if self._seats.keys() & {trade.seller, trade.buyer}
-            )
+            sold = [trade for trade in trades if trade.seller not in self._seats]
+            report.traded_kwh = sum(trade.energy_kwh for trade in sold)
+            report.beyond_kwh = sum(trade.energy_kwh for trade in sold if trade.buyer in self._seats)
         report.sold_above_wh = {
             node: self._settle_above(above, node, report.sold_wh.get(node))
             for node, (_, high) in stands.items()
@@ -350,8 +349,8 @@ class HybridResult:
     iterations: int  # of the contract that took most
     cost: float  # suppliers' bills of the households
     cost_alone: float  # of the same households, each on its own
-    traded_kwh: float  # on feeders
-    beyond_kwh: float  # of that with gateways
+    traded_kwh: float  # that homes sold, on their feeder or beyond it; what gateways pass on is not counted again
+    beyond_kwh: float  # of that beyond their feeder, to gateways
     left_kwh: float  # with gateways, settled with the supplier above
     transactions: int
     wall_s: float
