@@ -245,7 +245,7 @@ SEALING = (*LIES, *KEYS, *ANNOYING)
 
 def _on_a_partner(ledger: HostileLedger, told: bytes) -> bytes:
     """What it claimed too much is put on a partner: of its league, if it has one."""
-    parts = decode_answer(ledger.book, told)
+    parts = decode_answer(ledger.book, told, ledger.setting().steps)
     if not parts:
         return told
     who = min(parts.keys() & ledger.league or parts)

@@ -19,7 +19,8 @@ import {Nodes} from "./Nodes.sol";
 ///      | 8     | primal  | uint64, sum of (d_ij + d_ji)^2                                                |
 ///      | 8     | dual    | uint64, sum of (a - a')^2, four times what it adds to s_trade                 |
 ///      | 3     | share   | uint24 for each step of the pair: its bid under the pad of the third kind     |
-///      |       |         | (see Seals); zero for a partner that was out                                  |
+///      |       |         | (see Seals); zero for a partner that was out. At a step that is none of the   |
+///      |       |         | round's it means nothing                                                      |
 ///
 ///      Nothing here reverts: what is not there is zero.
 library Answers {

@@ -115,18 +115,15 @@ library Seals {
             && signer == address(uint160(uint256(keccak256(abi.encode(declared)))));
     }
 
-    /// @notice What a node declared, without the key at its end.
+    /// @notice What a node declared that has declared a key, without that.
     function withoutKey(bytes calldata book) internal pure returns (bytes calldata) {
-        return book[:book.length - (_hasKey(book) ? ENTRY : 0)];
+        return book[:book.length - ENTRY];
     }
 
     /// @dev The key at the end of a book.
     function _declared(bytes calldata book) private pure returns (bytes memory) {
-        return _hasKey(book) ? book[book.length - ENTRY + 2:] : book[:0];
-    }
-
-    function _hasKey(bytes calldata book) private pure returns (bool) {
-        return book.length >= ENTRY && bytes2(book[book.length - ENTRY:]) == HEADER;
+        bool there = book.length >= ENTRY && bytes2(book[book.length - ENTRY:]) == HEADER;
+        return there ? book[book.length - ENTRY + 2:] : book[:0];
     }
 
     /// @notice The key of an iteration.

@@ -18,7 +18,7 @@ from link import GAS, Link, Receipt, _revert_data, rpc
 from reference.aggregator_model import Part, Round, hash_words, pack
 from reference.referee_model import BIAS, Iteration, Residuals, read_book
 
-RESIDUALS, PLAN = 0, 1  # charges
+RESIDUALS, PLAN, SEALED, ANSWER, LATE = range(5)  # charges
 GUILTY = "guilty"
 
 LINK = "(uint16,bytes32,bytes32,uint256)"
@@ -26,7 +26,9 @@ HISTORY = f"(bytes32,{LINK}[])"
 CLOSED = "(uint16,uint128,uint256,bytes32)"
 PARTNER = f"(bytes,{HISTORY},bytes,bytes)"
 RESIDUAL_EVIDENCE = f"(uint16,bytes32,{CLOSED}[],uint256[],uint256[],{HISTORY},uint256[],bytes,bytes,bytes,{PARTNER}[])"
+SEALED_EVIDENCE = f"({RESIDUAL_EVIDENCE},uint256[],uint8,(uint256,uint256,uint256,uint256),bytes)"
 PLAN_EVIDENCE = f"(uint256,bytes32,{LINK},uint256[],bytes)"
+OPENED_PLAN = f"({PLAN_EVIDENCE},bytes32[],bytes32,bytes32)"
 
 
 def not_proved(why: str) -> str:
@@ -69,6 +71,20 @@ class ResidualEvidence:
 
 
 @dataclass(frozen=True)
+class SealedEvidence:
+    residuals: ResidualEvidence
+    copies_before: tuple[int, ...] = ()
+    other: int = 0
+    proof: tuple[int, int, int, int] = (0, 0, 0, 0)
+    answer: bytes = b""
+    charge: int = SEALED
+
+    def encoded(self) -> bytes:
+        content = astuple(self)[:-1]
+        return encode(["uint8", "bytes"], [self.charge, encode([SEALED_EVIDENCE], [content])])
+
+
+@dataclass(frozen=True)
 class PlanEvidence:
     step: int
     before: bytes
@@ -78,6 +94,17 @@ class PlanEvidence:
 
     def encoded(self) -> bytes:
         return encode(["uint8", "bytes"], [PLAN, encode([PLAN_EVIDENCE], [astuple(self)])])
+
+
+@dataclass(frozen=True)
+class OpenedPlan:
+    plan: PlanEvidence
+    keys: tuple[bytes, ...]
+    r: bytes
+    vs: bytes
+
+    def encoded(self) -> bytes:
+        return encode(["uint8", "bytes"], [PLAN, encode([OPENED_PLAN], [astuple(self)])])
 
 
 def link_of(iteration: int, part: Part) -> tuple[Any, ...]:
@@ -99,14 +126,6 @@ def residual_evidence(now: Round, node: int, iteration: int) -> ResidualEvidence
     book = now.declared[node].book
     mine = closed.parts.get(node)
 
-    def bids_before(who: int) -> bytes:
-        return before[who].bids if who in before else b""
-
-    def partner(who: int) -> Partner:
-        if who not in closed.parts:
-            return Partner()
-        return Partner(now.declared[who].book, history(now, who, first), closed.parts[who].bids, bids_before(who))
-
     return ResidualEvidence(
         iteration,
         now.closed[first - 1].previous,
@@ -116,10 +135,20 @@ def residual_evidence(now: Round, node: int, iteration: int) -> ResidualEvidence
         history(now, node, first),
         mine.words if mine else (),
         mine.bids if mine else b"",
-        bids_before(node) if mine else b"",
+        before[node].bids if mine and node in before else b"",
         book,
-        tuple(map(partner, read_book(book))) if mine else (),
+        tuple(partner_of(now, who, iteration) for who in read_book(book)) if mine else (),
     )
+
+
+def partner_of(now: Round, who: int, iteration: int) -> Partner:
+    """What a partner bid in an iteration; empty where it was not there."""
+    parts = now.closed[iteration - 1].parts
+    before = now.closed[iteration - 2].parts if iteration > 1 else {}
+    if who not in parts:
+        return Partner()
+    said = history(now, who, max(iteration - 1, 1))
+    return Partner(now.declared[who].book, said, parts[who].bids, before[who].bids if who in before else b"")
 
 
 def aged_evidence(now: Round, node: int, iteration: int) -> ResidualEvidence:

@@ -1,18 +1,15 @@
 """Where a round is so old that the reach of bids is zero: a bid is what was agreed, and no less; and in a sealed round
 nobody claims residuals of trades again and again. RF1 and RF2 of IReferee."""
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 
 import pytest
-from accusing import GUILTY, RESIDUAL_EVIDENCE, Court, ResidualEvidence, aged_evidence, book, not_proved
-from eth_abi import encode
+from accusing import GUILTY, LATE, Court, SealedEvidence, aged_evidence, book, not_proved
 from helpers import LARGE
 from link import Link
 from reference.aggregator_model import Declared
 
-LATE = 4  # charge
 AGAIN = 6
-SEALED_EVIDENCE = f"({RESIDUAL_EVIDENCE},uint256[],uint8,(uint256,uint256,uint256,uint256),bytes)"
 
 TRADERS = {
     1: Declared(1, 0, (), 1, book({2: [0]})),
@@ -26,16 +23,9 @@ LAST = NO_REACH + 9
 BIDS = {1: 10, 2: -10, 3: 0}
 
 
-@dataclass(frozen=True)
-class LateEvidence:
-    said: ResidualEvidence
-    node: int
-
-    def encoded(self):
-        content = astuple(replace(self.said, copies=(), bids=b"", bids_before=b"", partners=()))
-        return encode(
-            ["uint8", "bytes"], [LATE, encode([SEALED_EVIDENCE], [(content, (), self.node, (0, 0, 0, 0), b"")])]
-        )
+def late(said, node):
+    shown = replace(said, copies=(), bids=b"", bids_before=b"", partners=())
+    return SealedEvidence(shown, other=node, charge=LATE)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +64,7 @@ def test_claimsWhereThereCanBeNone_areProved(courts):
     now = judged.made.model.now
 
     def verdict(node, iteration):
-        return judged.verdict(node, LateEvidence(aged_evidence(now, node, iteration), node))
+        return judged.verdict(node, late(aged_evidence(now, node, iteration), node))
 
     first = NO_REACH + 1
     assert verdict(1, first) == verdict(3, first) == GUILTY
@@ -82,6 +72,20 @@ def test_claimsWhereThereCanBeNone_areProved(courts):
     assert verdict(2, first) == not_proved("residuals")  # claims nothing
     assert verdict(1, first + 1) == not_proved("residuals")  # nothing of this one
     assert verdict(3, LAST - AGAIN + 2) == not_proved("presence")  # not closed yet
+    assert verdict(3, 1) == not_proved("presence")  # follows no other
     young = aged_evidence(now, 3, first)
     shown = replace(young, head_before=now.closed[1].previous, closed=young.closed[1:])
-    assert judged.verdict(3, LateEvidence(shown, 3)) == not_proved("residuals")  # does not show the age
+    assert judged.verdict(3, late(shown, 3)) == not_proved("residuals")  # does not show the age
+
+
+def test_whoWasNotThere_isNotAccusedOfClaimingAgain(community, manager, SealedReferee):
+    made = community(TRADERS, steps=1, max_misses=2)
+    made.start()
+    for iteration in range(1, AGAIN + 4):
+        for node in sorted(TRADERS):
+            if (node, iteration) != (3, 2):
+                made.submit(node)
+        if iteration == 2:
+            made.close(manager)
+    judged = Court(Link(manager.deploy(SealedReferee)), made)
+    assert judged.verdict(3, late(aged_evidence(made.model.now, 3, 2), 3)) == not_proved("presence")

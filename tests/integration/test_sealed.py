@@ -205,7 +205,7 @@ FAR = 2**19 - 1
 def on_the_first(form: SealedForm, true: bytes, change: Callable[[PairPart], PairPart]) -> bytes:
     """An answer with another part of its first partner."""
     book = form.assembly.book(form.node)
-    parts = decode_answer(book, true)
+    parts = decode_answer(book, true, form.assembly.steps)
     assert parts is not None
     first = min(parts)
     return encode_answer(book, parts | {first: change(parts[first])})
@@ -224,7 +224,7 @@ def covered_change(form: SealedForm, true: bytes) -> bytes:
 def covered_sums(form: SealedForm, true: bytes) -> bytes:
     """What `other_sums` has changed is put on its first partner, so that the shares come to the sums."""
     book = form.assembly.book(form.node)
-    parts = decode_answer(book, true)
+    parts = decode_answer(book, true, form.assembly.steps)
     assert parts is not None
     last = max(step for steps in book.values() for step in steps)
     shares = [part.shares[book[partner].index(last)] for partner, part in parts.items() if last in book[partner]]

@@ -191,6 +191,7 @@ class AggregatorModel:
     rounds: list[Round] = field(default_factory=list)
     agreed: dict[int, int] = field(default_factory=dict)  # round by day
     product: int = 0  # all models of one contract share who is enrolled, and nothing else
+    sums: int = 0  # bytes that may stand behind the bids of a node, where rounds are sealed
 
     @property
     def now(self) -> Round:
@@ -324,7 +325,7 @@ class AggregatorModel:
         blocks = now.blocks(node)
         if len(part.words) != len(blocks) * self.width:
             raise Refused("LengthMismatch", len(blocks) * self.width, len(part.words))
-        if len(part.bids) != 2 * now.nodes[node].bids:
+        if not 0 <= len(part.bids) - 2 * now.nodes[node].bids <= self.sums:
             raise Refused("LengthMismatch", 2 * now.nodes[node].bids, len(part.bids))
         # First what no block may have, then what a voltage may not have either.
         for payload in ({"P": 20, "Q": 20, "V": 20}, PAYLOAD_BITS):

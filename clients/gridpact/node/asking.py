@@ -136,7 +136,7 @@ class Asking:
             return
         entry, before, gone = self._about(round_, about)
         book = assembly.book(node)
-        parts = decode_answer(book, answer)
+        parts = decode_answer(book, answer, assembly.steps)
         claim = self._aggregator.iteration(round_, about + 1).submissions.get(node)
         if claim is None:
             return  # it claimed nothing

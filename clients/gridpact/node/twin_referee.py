@@ -119,7 +119,7 @@ class _Accusation:
     def is_sound(self, answer: bytes) -> bool:
         """Whether the parts of an answer come to what the node submitted, and are of whom they can be."""
         book = self.assembly.book(self.node)
-        if (parts := decode_answer(book, answer)) is None:
+        if (parts := decode_answer(book, answer, self.assembly.steps)) is None:
             return False
         present = self._now.submissions
         for partner, part in parts.items():
@@ -130,7 +130,7 @@ class _Accusation:
         return adds_up(book, parts, self.claim[2:], sums, self.assembly.steps)
 
     def is_part_false(self, form: SealedForm, other: int, answer: bytes) -> bool:
-        parts = decode_answer(self.assembly.book(self.node), answer) or {}
+        parts = decode_answer(self.assembly.book(self.node), answer, self.assembly.steps) or {}
         return form.part(self.node, other, self._now, self._before, self._gone) != parts.get(other)
 
     def is_less(self, form: SealedForm, other: int) -> bool:

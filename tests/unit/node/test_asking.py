@@ -87,7 +87,7 @@ def false_sums(ledger: LyingLedger, bids: bytes, residuals: Residuals) -> tuple[
 def covered(ledger: LyingLedger, told: bytes) -> bytes:
     """What it claimed too much is put on its first partner."""
     book = ledger.book()
-    parts = decode_answer(book, told)
+    parts = decode_answer(book, told, ledger.setting().steps)
     assert parts is not None
     first = min(parts)
     part = parts[first]

@@ -46,8 +46,12 @@ def encode_answer(book: Book, parts: Mapping[int, PairPart]) -> bytes:
     return answer
 
 
-def decode_answer(book: Book, answer: bytes) -> dict[int, PairPart] | None:
-    """The inverse of `encode_answer`, whatever was answered: None where it has another length than its parts."""
+def decode_answer(book: Book, answer: bytes, steps: int) -> dict[int, PairPart] | None:
+    """The inverse of `encode_answer`, whatever was answered: None where it has another length than its parts.
+
+    Args:
+        steps: T. Shares at later steps, which a book may list, mean nothing, and are read as zero.
+    """
     counted, at, parts = int.from_bytes(answer[:_HEADER], "big"), _HEADER, dict[int, PairPart]()
 
     def number(size: int) -> int:
@@ -55,9 +59,10 @@ def decode_answer(book: Book, answer: bytes) -> dict[int, PairPart] | None:
         at += size
         return int.from_bytes(answer[at - size : at], "big")
 
-    for partner, steps in book.items():
+    for partner, listed in book.items():
         if counted >> partner & 1:
-            parts[partner] = PairPart(number(_SQUARE), number(_SQUARE), tuple(number(_SHARE) for _ in steps))
+            primal, dual = number(_SQUARE), number(_SQUARE)
+            parts[partner] = PairPart(primal, dual, tuple(number(_SHARE) * (step < steps) for step in listed))
     return parts if at == len(answer) else None
 
 
