@@ -24,8 +24,9 @@ from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.weeks.workers import Processes
 from gridpact.study.whatif.delivery import Recourse
+from gridpact.study.whatif.realised import UncertaintySettings
 from gridpact.study.whatif.rules import Rule
-from gridpact.study.whatif.uncertainty import UncertaintySettings, live_through, plan_days
+from gridpact.study.whatif.uncertainty import live_through, plan_days
 from measure.streets import street
 
 DAYS = ("fontana16 06-10", "fontana16 12-22", "amsterdam16 2018-06-21")

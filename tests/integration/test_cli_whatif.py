@@ -13,8 +13,8 @@ from gridpact.cli.whatif import _days
 from gridpact.community.read import read_community
 from gridpact.outcome.day import DayOutcome
 from gridpact.problem.scenario import Scenario
+from gridpact.study.whatif.draws import DeliveryTask, Lived
 from gridpact.study.whatif.sweep import DayPoint
-from gridpact.study.whatif.uncertainty import DeliveryTask, Lived
 
 PENETRATION = ["penetration", "--case", "tiny3", "--jobs", "1"]
 UNCERTAINTY = ["uncertainty", "--case", "tiny3", "--jobs", "1"]

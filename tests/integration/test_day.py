@@ -29,8 +29,8 @@ from gridpact.products.pool import PoolRules
 from gridpact.run.launch import NodeFiles
 from gridpact.study.whatif.following import AskedPart, DecidedStep
 from gridpact.study.whatif.forecast import ErrorModel, draw
+from gridpact.study.whatif.realised import actual_of
 from gridpact.study.whatif.rules import netted_adders, saved_by_pool
-from gridpact.study.whatif.uncertainty import actual_of
 from measure.days import DayCampaign
 from measure.faulty_day import JOINS_LATE, DayFault
 

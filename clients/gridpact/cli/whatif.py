@@ -203,10 +203,10 @@ def _sensitivity(arguments: argparse.Namespace) -> int:
         raise InputError("there is nothing left to vary; give values to at least one number")
 
     from gridpact.report.whatif.sensitivity import sensitivity_page
-    from gridpact.study.whatif import uncertainty
+    from gridpact.study.whatif.realised import UncertaintySettings
     from gridpact.study.whatif.sensitivity import RECOURSES, Parameter, SensitivitySettings, vary
 
-    delivery = uncertainty.UncertaintySettings(
+    delivery = UncertaintySettings(
         model=_model(arguments),
         public_price=_public_price(arguments),
         recourses=RECOURSES,
@@ -232,7 +232,8 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
     from gridpact.products.imbalance import AdderKey
     from gridpact.report.whatif.uncertainty import uncertainty_page
     from gridpact.study.whatif.delivery import Recourse
-    from gridpact.study.whatif.uncertainty import UncertaintySettings, live_through, plan_days
+    from gridpact.study.whatif.realised import UncertaintySettings
+    from gridpact.study.whatif.uncertainty import live_through, plan_days
 
     ways = {r.value: r for r in Recourse}
     recourses = tuple(dict.fromkeys(choice("recourse", name, ways) for name in names("--recourse", arguments.recourse)))

@@ -18,7 +18,7 @@ from gridpact.day.values import PlayedDay
 from gridpact.files import parse_json
 from gridpact.problem.verification import peaks_paid
 from gridpact.run.launch import NodeFiles
-from gridpact.study.whatif.uncertainty import paid_alone
+from gridpact.study.whatif.realised import paid_alone
 
 AGAIN = ("negotiate", "bring again", "nominate again")
 """What households spend gas on in a re-agreement."""

@@ -32,7 +32,7 @@ from gridpact.run.staging import day_label, month_of, tariff_with_fees
 from gridpact.run.supplying import StagedSuppliers
 from gridpact.study.whatif.forecast import draw
 from gridpact.study.whatif.reagreement import re_agreement_steps
-from gridpact.study.whatif.uncertainty import actual_of, public_price_of
+from gridpact.study.whatif.realised import actual_of, public_price_of
 
 LEAD_STEPS = 4
 """How many steps before the first the day is opened: the round of the day before takes place in them."""

@@ -29,6 +29,7 @@ from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif import uncertainty
 from gridpact.study.whatif.delivery import Recourse, Terms, deliver
 from gridpact.study.whatif.forecast import ErrorModel, draw
+from gridpact.study.whatif.realised import UncertaintySettings, actual_of
 from gridpact.study.whatif.rules import Rule
 from unit.problem.helpers import community, household
 from unit.service.helpers import HOUSEHOLD, settings_of
@@ -277,7 +278,7 @@ def test_everyDelivery_runsItOnce(washing: CommunityDay) -> None:
     model = ErrorModel(cars=False)
     reality = draw(washing, model, np.random.default_rng([4, 0, 0]))
     ann = washing.households[0]
-    actual = uncertainty.actual_of(washing, 0, reality, model)
+    actual = actual_of(washing, 0, reality, model)
     (device,), (realised,), (guessed,) = ann.devices, actual.realised, actual.guesses
     assert isinstance(device, Appliance)
     assert realised["runs"].sum() == device.needed
@@ -293,9 +294,7 @@ def test_everyDelivery_runsItOnce(washing: CommunityDay) -> None:
 def test_dayAgreedAnew_hasAppliances(washing: CommunityDay, tmp_path: Path) -> None:
     plans = uncertainty.plan_days([washing], Scenario.T, tmp_path, HERE)
     rules, model = (Rule.TODAY, Rule.REAGREED), ErrorModel(cars=False)
-    chosen = uncertainty.UncertaintySettings(
-        Scenario.T, model, recourses=(Recourse.ROLLING,), draws=1, rules=rules, seed=4
-    )
+    chosen = UncertaintySettings(Scenario.T, model, recourses=(Recourse.ROLLING,), draws=1, rules=rules, seed=4)
     lived = uncertainty.live_through(plans, chosen, tmp_path, HERE)
     assert (lived.rounds(None).kept, len(lived.rounds(None).iterations)) == (0, washing.steps - 1)
     assert [one.name for one in lived.rules] == ["today", "reagreed"]

@@ -25,7 +25,8 @@ from gridpact.service.forecast import parse_forecast
 from gridpact.service.plan import household_of
 from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif.penetration import MIXES
-from gridpact.study.whatif.uncertainty import UncertaintySettings, live_through, plan_days
+from gridpact.study.whatif.realised import UncertaintySettings
+from gridpact.study.whatif.uncertainty import live_through, plan_days
 from unit.problem.helpers import community, household
 from unit.service.helpers import HOUSEHOLD, settings_of
 

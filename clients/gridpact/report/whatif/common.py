@@ -9,8 +9,8 @@ from typing import Any
 from gridpact.community.model import CommunityDay
 from gridpact.problem.scenario import Scenario
 from gridpact.report.whatif.page import percent_text
+from gridpact.study.whatif.draws import DayPlan
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
-from gridpact.study.whatif.uncertainty import DayPlan
 from gridpact.text import plain
 
 IN_MEMORY = (

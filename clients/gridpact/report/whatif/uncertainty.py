@@ -22,8 +22,10 @@ from gridpact.report.whatif.plots import RECOURSE_NAME
 from gridpact.study.weeks.fairness import NODE_PRICES, TOLERANCE
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.whatif.delivery import Recourse
+from gridpact.study.whatif.draws import Draw
+from gridpact.study.whatif.realised import Side
 from gridpact.study.whatif.rules import Rule, RuleFigures
-from gridpact.study.whatif.uncertainty import Draw, Side, Uncertainty, quantiles
+from gridpact.study.whatif.uncertainty import Uncertainty, quantiles
 from gridpact.text import plain, share
 
 

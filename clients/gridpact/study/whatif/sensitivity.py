@@ -21,8 +21,9 @@ from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.workers import ALL_CORES, Workers
 from gridpact.study.whatif import sweep, uncertainty
 from gridpact.study.whatif.delivery import Recourse
+from gridpact.study.whatif.draws import DayPlan
+from gridpact.study.whatif.realised import UncertaintySettings
 from gridpact.study.whatif.sweep import DayFigures, PointFigures
-from gridpact.study.whatif.uncertainty import UncertaintySettings
 from gridpact.text import share
 
 SCENARIOS = (Scenario.B, Scenario.T, Scenario.TG)
@@ -106,7 +107,7 @@ class Sensitivity:
     points: tuple[SensitivityPoint, ...]  # parameter by parameter, values ascending
     adders: tuple[AdderPoint, ...]
     planned_saving: float  # of the plan that is delivered with the adders, currency
-    plans: tuple[uncertainty.DayPlan, ...] = ()  # that are delivered with the adders
+    plans: tuple[DayPlan, ...] = ()  # that are delivered with the adders
     not_delivered: str | None = None  # why there are no adder points
 
     def of(self, parameter: Parameter) -> list[SensitivityPoint]:

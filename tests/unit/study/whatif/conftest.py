@@ -11,9 +11,10 @@ from gridpact.community.read import read_community
 from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.workers import HERE
 from gridpact.study.whatif import penetration, sensitivity, uncertainty
+from gridpact.study.whatif.draws import DayPlan
 from gridpact.study.whatif.penetration import Penetration
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
-from gridpact.study.whatif.uncertainty import DayPlan, Uncertainty
+from gridpact.study.whatif.uncertainty import Uncertainty
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from gridpact.devices.boiler import Boiler
 from gridpact.devices.car import ElectricCar
 from gridpact.problem.scenario import Scenario
 from gridpact.study.weeks.workers import HERE
-from gridpact.study.whatif import uncertainty
+from gridpact.study.whatif import realised, uncertainty
 from gridpact.study.whatif.delivery import Actual, Recourse, Terms
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.reagreement import ReAgreed, re_agreement_steps, through_the_day
@@ -30,7 +30,7 @@ def played(
     community: CommunityDay, scenario: Scenario, model: ErrorModel, number: int | None = None, above: float = 0.0
 ) -> ReAgreed:
     reality = draw(community, model, np.random.default_rng(3))
-    actual = [uncertainty.actual_of(community, row, reality, model) for row in range(len(community.households))]
+    actual = [realised.actual_of(community, row, reality, model) for row in range(len(community.households))]
     nothing = np.zeros(community.steps)
     terms = Terms(community.prices, nothing, nothing, 0.05, 1.0)
     return through_the_day(community, scenario, actual, terms, re_agreement_steps(community, number), above)
@@ -62,7 +62,7 @@ def test_reAgreementSteps_areInTimeForARise(rise: int, number: int, gates: tuple
 @pytest.mark.parametrize("scenario", [Scenario.T, Scenario.TG, Scenario.G])
 def test_aDayAsForecast_isNotChangedByAgreeingAnew(tiny: CommunityDay, finished: Path, scenario: Scenario):
     plans = uncertainty.plan_days([tiny], scenario, finished, HERE)
-    settings = uncertainty.UncertaintySettings(
+    settings = realised.UncertaintySettings(
         scenario, CERTAIN, recourses=(Recourse.ROLLING,), draws=1, rules=(Rule.REAGREED, Rule.HINDSIGHT)
     )
 
@@ -112,7 +112,7 @@ def test_restWithoutAPlanWithinTheLimits_isAgreedOnSoonAllTheSame(tiny: Communit
 def unforeseen(community: CommunityDay, node: int, first: int, more_kw: float) -> list[Actual]:
     """All as forecast, but that a home's load is larger from a step on, and expected to stay so."""
     reality = draw(community, CERTAIN, np.random.default_rng(1))
-    actual = [uncertainty.actual_of(community, row, reality, CERTAIN) for row in range(len(community.households))]
+    actual = [realised.actual_of(community, row, reality, CERTAIN) for row in range(len(community.households))]
     own, more = actual[node - 1], np.where(np.arange(community.steps) >= first, more_kw, 0.0)
     guess = own.guess_load_kw.copy()
     guess[first:] += more

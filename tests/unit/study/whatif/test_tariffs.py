@@ -19,9 +19,10 @@ from gridpact.outcome.day import DayOutcome, solve_day
 from gridpact.problem.scenario import Scenario
 from gridpact.products.pool import Key, PoolRules
 from gridpact.study.whatif.delivery import Actual, Delivered, Recourse, Replanning, Terms, deliver
+from gridpact.study.whatif.draws import DayPlan, DeliveryTask
 from gridpact.study.whatif.forecast import draw
+from gridpact.study.whatif.realised import UncertaintySettings, actual_of
 from gridpact.study.whatif.rules import Rule
-from gridpact.study.whatif.uncertainty import DayPlan, DeliveryTask, UncertaintySettings, actual_of
 from unit.community.test_suppliers import ENERGY, FEES, HOURS, OTHER, street
 from unit.problem.helpers import household
 

@@ -20,14 +20,15 @@ from gridpact.products.pool import PoolRules
 from gridpact.study.weeks.play import Tally, play
 from gridpact.study.weeks.store import to_fields
 from gridpact.study.weeks.workers import HERE
-from gridpact.study.whatif import penetration, sensitivity, uncertainty
+from gridpact.study.whatif import penetration, realised, sensitivity, uncertainty
 from gridpact.study.whatif.delivery import Delivered, Recourse
+from gridpact.study.whatif.draws import DayPlan, DeliveryTask
 from gridpact.study.whatif.forecast import ErrorModel, draw
 from gridpact.study.whatif.penetration import MIXES, Penetration, community_at
 from gridpact.study.whatif.rules import SHARINGS, Rule, netted_adders, saved_by_pool, settled
 from gridpact.study.whatif.sensitivity import Parameter, Sensitivity
 from gridpact.study.whatif.sweep import DayFigures, DayPoint, PointFigures
-from gridpact.study.whatif.uncertainty import DayPlan, DeliveryTask, Uncertainty
+from gridpact.study.whatif.uncertainty import Uncertainty
 
 CERTAIN = ErrorModel(load=0, pv=0, cars=False)
 
@@ -172,7 +173,7 @@ def test_adders_eat_the_saving_of_the_same_draws(varied: Sensitivity) -> None:
 @pytest.mark.parametrize("scenario", [Scenario.TG, Scenario.G])
 def test_certain_forecasts_leave_the_whole_saving(tiny: CommunityDay, finished: Path, scenario: Scenario) -> None:
     """With devices as planned nothing at all is lost; planned anew the baseline may pick another of its optima."""
-    settings = uncertainty.UncertaintySettings(scenario, model=CERTAIN, adder=0.5, draws=1)
+    settings = realised.UncertaintySettings(scenario, model=CERTAIN, adder=0.5, draws=1)
     plans = uncertainty.plan_days([tiny], scenario, finished, HERE)
     lived = uncertainty.live_through(plans, settings, finished, HERE)
     np.testing.assert_allclose(lived.household_savings(Recourse.NONE)[0], lived.planned_household_savings, atol=1e-6)
@@ -255,7 +256,7 @@ def test_who_is_alone_pays_what_the_baseline_does_but_for_losses(tiny: Community
     rolling = [one for one in lived.draws if one.recourse is Recourse.ROLLING]
     for one in rolling:
         rng = np.random.default_rng([lived.settings.seed, 0, one.number])
-        alone = uncertainty.paid_alone(tiny, draw(tiny, lived.settings.model, rng), lived.settings.model)
+        alone = realised.paid_alone(tiny, draw(tiny, lived.settings.model, rng), lived.settings.model)
         assert alone.sum() == pytest.approx(one.baseline.cost - one.baseline.losses, abs=1e-6)
     assert len(rolling) == 3
 
