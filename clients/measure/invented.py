@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gridpact.chain.encoding import encode_energies, encode_tariff, encode_trades
 from gridpact.chain.feed import ChainBlock, ChainEvent
-from gridpact.chain.settlement import encode_energies, encode_tariff, encode_trades
 from gridpact.chain.spent import Spent
 from gridpact.chain.values import nodes_to_bitmap, pack_residuals
 from gridpact.community.model import Feeder, Line

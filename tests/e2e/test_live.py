@@ -12,9 +12,9 @@ from browser import Browser, browser, chromium
 from unit.chain.synthetic import AT_ONCE, NEVER, played, star
 from unit.live.sealed import add, declare, deliver
 
+from gridpact.chain.encoding import decode_trades, encode_tariff, encode_trades
 from gridpact.chain.feed import ChainBlock, ChainEvent
 from gridpact.chain.networks import Network
-from gridpact.chain.settlement import decode_trades, encode_tariff, encode_trades
 from gridpact.cli import main
 from gridpact.live.following import LivePage, on_network
 from gridpact.live.ground import Ground

@@ -15,11 +15,11 @@ from unit.service.helpers import HOUSEHOLD, settings_of
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.day import DaySettlement, DayTerms
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.encoding import encode_tariff
 from gridpact.chain.flexibility import CallOutcome, Flexibility, FlexibilityCall, OfferTerms
 from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, MANAGER_KEY, open_network
 from gridpact.chain.record import Record
-from gridpact.chain.settlement import encode_tariff
 from gridpact.chain.travel import Traveller
 from gridpact.chain.values import Setting, Theta
 from gridpact.cli import main

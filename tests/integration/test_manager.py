@@ -24,6 +24,7 @@ from gridpact.chain import explorer
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.artifacts import TOKEN
+from gridpact.chain.encoding import decode_tariff
 from gridpact.chain.explorer import EXPLORER_KEY
 from gridpact.chain.fees import ETHER, GWEI
 from gridpact.chain.inspection import inspect_deployment
@@ -31,7 +32,7 @@ from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.keystore import create_keystore
 from gridpact.chain.networks import Imitation, open_imitation
 from gridpact.chain.record import Record
-from gridpact.chain.settlement import Settlement, decode_tariff
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.cli.watch import View

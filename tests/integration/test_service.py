@@ -20,9 +20,10 @@ from waiting import SECONDS, until
 from web3 import Web3
 
 from gridpact.chain.account import ChainAccount
+from gridpact.chain.encoding import encode_tariff
 from gridpact.chain.keys import new_key
 from gridpact.chain.networks import Network, open_network
-from gridpact.chain.settlement import Settlement, encode_tariff
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import HttpTransport, connect
 from gridpact.chain.values import Phase
 from gridpact.cli import main

@@ -17,10 +17,11 @@ from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.deploy import deploy_contracts, enrol_households, mint_tokens
+from gridpact.chain.encoding import decode_fees, decode_tariff
 from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, Network, open_network
 from gridpact.chain.record import Record
-from gridpact.chain.settlement import Settlement, decode_fees, decode_tariff
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Setting, Theta
 from gridpact.cli import main
 from gridpact.community.read import Community, read_community

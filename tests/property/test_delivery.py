@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridpact.chain.settlement import encode_tariff
+from gridpact.chain.encoding import encode_tariff
 from gridpact.chain.values import TradedStep, TradeRecord
 from gridpact.manage.metering import comes_to
 from property.readings import DECIMALS, Told

@@ -12,8 +12,8 @@ from property.readings import DECIMALS, Told
 from reference.vectors import SHAPES, VECTORS, vectors
 
 from gridpact.chain.commitments import START, bids_hash, extended, head_with, submission_hash, words_hash
+from gridpact.chain.encoding import decode_energies, decode_trades, encode_energies, encode_trades
 from gridpact.chain.flexibility import CallOutcome, FlexibilityCall, OfferTerms
-from gridpact.chain.settlement import decode_energies, decode_trades, encode_energies, encode_trades
 from gridpact.chain.values import ClosedIteration, TradeRecord, bitmap_to_nodes, unpack_residuals
 from gridpact.manage import flexibility
 from gridpact.manage.metering import comes_to

@@ -17,10 +17,10 @@ from gridpact.chain.account import ChainAccount
 from gridpact.chain.artifacts import DAY, PRODUCTS, load
 from gridpact.chain.contract import DeployedContract, arguments_of, checked_address
 from gridpact.chain.deposits import Deposits
+from gridpact.chain.encoding import decode_energies, encode_energies
 from gridpact.chain.keys import address_of
 from gridpact.chain.record import Record
 from gridpact.chain.reverts import readable
-from gridpact.chain.settlement import decode_energies, encode_energies
 from gridpact.errors import InputError
 from gridpact.limits import MOST_HOUSEHOLDS
 

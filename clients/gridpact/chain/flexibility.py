@@ -14,8 +14,8 @@ from gridpact.chain.artifacts import FLEXIBILITY, load
 from gridpact.chain.contract import arguments_of, checked_address
 from gridpact.chain.day import DaySettlement
 from gridpact.chain.deposits import Deposits
+from gridpact.chain.encoding import decode_energies, encode_energies
 from gridpact.chain.record import Record
-from gridpact.chain.settlement import decode_energies, encode_energies
 from gridpact.errors import InputError
 from gridpact.text import plain
 

@@ -23,14 +23,9 @@ from gridpact.chain.artifacts import CALL_AUCTION, COMMUNITY_PRICE, DELIVERIES, 
 from gridpact.chain.contract import DeployedContract, arguments_of, chain_time, checked_address
 from gridpact.chain.deploy import check_fork
 from gridpact.chain.deposits import Deposits
+from gridpact.chain.encoding import decode_trades, encode_energies, encode_trades
 from gridpact.chain.reverts import Abi, contract_error, learn_errors, readable
-from gridpact.chain.settlement import (
-    ALL,
-    Settlement,
-    decode_trades,
-    encode_energies,
-    encode_trades,
-)
+from gridpact.chain.settlement import ALL, Settlement
 from gridpact.chain.values import Phase, RoundOutcome, SignedReading, TradedStep, bitmap_to_nodes
 from gridpact.errors import ContractError, InputError
 from gridpact.files import parse_json, reason_of, write_atomically

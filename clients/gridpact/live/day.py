@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gridpact.chain.day import StepSettled
-from gridpact.chain.settlement import decode_energies, decode_trades
+from gridpact.chain.encoding import decode_energies, decode_trades
 from gridpact.chain.values import bitmap_to_nodes
 from gridpact.live.store import Store, StoredEvent
 

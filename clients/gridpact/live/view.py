@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gridpact.chain.settlement import decode_energies, decode_fees, decode_tariff, decode_trades
+from gridpact.chain.encoding import decode_energies, decode_fees, decode_tariff, decode_trades
 from gridpact.chain.spent import Spent
 from gridpact.chain.values import Phase, Setting, Theta, bitmap_to_nodes, unpack_residuals
 from gridpact.community.model import GRID_CONNECTION, Array

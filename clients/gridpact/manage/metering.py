@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from gridpact.chain.aggregator import Aggregator
+from gridpact.chain.encoding import decode_fees, decode_tariff
 from gridpact.chain.ledger import RoundLog
-from gridpact.chain.settlement import Settlement, decode_fees, decode_tariff
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.values import Delivery, Phase, TradeRecord
 from gridpact.community.doubts import ask, looks_like_a_counter
 from gridpact.community.model import Array

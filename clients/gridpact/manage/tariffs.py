@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gridpact.chain.settlement import decode_fees, decode_tariff
+from gridpact.chain.encoding import decode_fees, decode_tariff
 from gridpact.community.doubts import ask
 
 

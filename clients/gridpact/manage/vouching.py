@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from gridpact.chain.commitments import START
+from gridpact.chain.encoding import decode_fees, decode_tariff, encode_trades
 from gridpact.chain.ledger import RoundLedger, RoundLog
 from gridpact.chain.sealing import Proof, proved_secret
-from gridpact.chain.settlement import Opening, Settlement, decode_fees, decode_tariff, encode_trades
+from gridpact.chain.settlement import Opening, Settlement
 from gridpact.chain.values import IterationLog, Phase, Submission
 from gridpact.community.doubts import ask
 from gridpact.community.model import PriceRange, Prices

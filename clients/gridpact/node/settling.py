@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gridpact.chain.encoding import encode_trades
 from gridpact.chain.ledger import SettlingLedger, TradeLedger
-from gridpact.chain.settlement import Opening, encode_trades
+from gridpact.chain.settlement import Opening
 from gridpact.community.model import Array
 from gridpact.errors import InsufficientFunds
 from gridpact.node.memory import Memory

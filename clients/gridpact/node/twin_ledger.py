@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gridpact.chain.encoding import decode_trades
 from gridpact.chain.ledger import WaitingLedger
 from gridpact.chain.sealing import SealingKey
-from gridpact.chain.settlement import Opening, decode_trades
+from gridpact.chain.settlement import Opening
 from gridpact.chain.values import (
     Coupling,
     Declaration,

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from gridpact.chain.encoding import TariffFees, decode_fees
 from gridpact.chain.values import Balance, Delivery, Phase, Stated, TradeRecord
 from gridpact.errors import ContractError
 from gridpact.text import plain
 
 if TYPE_CHECKING:
     from gridpact.chain.aggregator import Aggregator
-    from gridpact.chain.settlement import Settlement, TariffFees
+    from gridpact.chain.settlement import Settlement
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,6 @@ def _read_round(aggregator: Aggregator, settlement: Settlement, round_: int, nod
     trades = sorted((PairTrades.of(record, node) for record in records), key=lambda pair: pair.partner)
     open_pairs = [OpenPair(own, theirs, delivery is not None) for own, theirs in settlement.unrecorded(round_, node)]
     phase = aggregator.outcome(round_).phase
-    from gridpact.chain.settlement import decode_fees  # imports web3, which who prints an account has
-
     fees = None if delivery is None else decode_fees(settlement.tariffs_of(round_, [node])[node])
     collected = FeesCollected.of(fees, delivery, records, 10 ** settlement.token.decimals())
     net = settlement.net_payment(round_, node)

@@ -14,6 +14,7 @@ import numpy as np
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.contract import chain_time
 from gridpact.chain.deploy import mint_units
+from gridpact.chain.encoding import decode_trades
 from gridpact.chain.keys import address_of, new_key
 from gridpact.chain.market import (
     AtOnePriceContract,
@@ -31,7 +32,7 @@ from gridpact.chain.market import (
     deploy_market,
 )
 from gridpact.chain.networks import ETHER, Network, open_network
-from gridpact.chain.settlement import Settlement, decode_trades
+from gridpact.chain.settlement import Settlement
 from gridpact.chain.transport import connect
 from gridpact.chain.travel import Traveller
 from gridpact.chain.values import Phase, TradedStep

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from gridpact.chain.settlement import TariffFees, encode_tariff
+from gridpact.chain.encoding import TariffFees, encode_tariff
 from gridpact.community.model import Array, Prices
 
 NOT_A_DIGIT = re.compile(r"\D")

@@ -20,6 +20,7 @@ import numpy as np
 
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.contract import chain_time
+from gridpact.chain.encoding import encode_trades
 from gridpact.chain.market import (
     AuctionContract,
     BidsOpening,
@@ -29,7 +30,6 @@ from gridpact.chain.market import (
     PriceContract,
     Priced,
 )
-from gridpact.chain.settlement import encode_trades
 from gridpact.chain.values import Phase
 from gridpact.community.model import Array
 from gridpact.errors import ContractError, InputError

@@ -17,8 +17,9 @@ from datetime import datetime
 import numpy as np
 
 from gridpact.chain.day import OpenedDay
+from gridpact.chain.encoding import decode_tariff
 from gridpact.chain.reverts import readable
-from gridpact.chain.settlement import LAST_ROUND, decode_tariff
+from gridpact.chain.settlement import LAST_ROUND
 from gridpact.community.called import Called
 from gridpact.community.model import Array, Household, Prices
 from gridpact.errors import ContractError, InfeasibleError, InputError, InsufficientFunds, SolverError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gridpact.chain.settlement import decode_tariff
+from gridpact.chain.encoding import decode_tariff
 from gridpact.community.model import Array, Prices
 from gridpact.errors import InputError
 from gridpact.service.settings import LimitSettings

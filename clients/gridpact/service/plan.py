@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gridpact.chain.settlement import decode_fees, decode_tariff
+from gridpact.chain.encoding import decode_fees, decode_tariff
 from gridpact.community.model import GRID_CONNECTION, Household, PriceRange, Prices
 from gridpact.community.street import PhaseFeeder
 from gridpact.community.tables import rows

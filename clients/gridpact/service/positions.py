@@ -11,8 +11,9 @@ import numpy as np
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.aggregator import Aggregator
 from gridpact.chain.day import DaySettlement
+from gridpact.chain.encoding import positions_of
 from gridpact.chain.reverts import readable
-from gridpact.chain.settlement import Settlement, positions_of
+from gridpact.chain.settlement import Settlement
 from gridpact.community.model import Array
 from gridpact.errors import ContractError
 

@@ -10,10 +10,11 @@ from typing import Any, cast
 from gridpact.chain.account import ChainAccount
 from gridpact.chain.artifacts import SETTLEMENT, load
 from gridpact.chain.deploy import mint_tokens
+from gridpact.chain.encoding import encode_tariff, encode_trades
 from gridpact.chain.keys import new_key
 from gridpact.chain.networks import ETHER, Network
 from gridpact.chain.record import Record
-from gridpact.chain.settlement import Opening, Settlement, encode_tariff, encode_trades
+from gridpact.chain.settlement import Opening, Settlement
 from gridpact.chain.values import Phase
 from unit.chain.synthetic import AT_ONCE, Place, Played, played
 

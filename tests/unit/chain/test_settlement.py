@@ -9,18 +9,10 @@ from typing import Any
 import pytest
 from web3.types import TxReceipt
 
+from gridpact.chain.encoding import decode_energies, decode_tariff, encode_energies, encode_tariff, encode_trades
 from gridpact.chain.keys import new_key, signer_of
 from gridpact.chain.networks import Network
-from gridpact.chain.settlement import (
-    STATED_A_CALL,
-    Settlement,
-    decode_energies,
-    decode_tariff,
-    encode_energies,
-    encode_tariff,
-    encode_trades,
-    sign_reading,
-)
+from gridpact.chain.settlement import STATED_A_CALL, Settlement, sign_reading
 from gridpact.chain.values import Balance, Delivery, Stated
 from gridpact.errors import ChainError, ContractError, InputError
 from unit.chain.settled import FEED_IN, IMPORT, STEPS, Settled, settled

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from gridpact.chain.encoding import encode_trades
 from gridpact.chain.keys import new_key
 from gridpact.chain.networks import Network
-from gridpact.chain.settlement import encode_trades
 from gridpact.chain.values import Balance, Delivery, Phase, Stated, TradedStep, TradeRecord
 from gridpact.cli import main
 from gridpact.outcome.account import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gridpact.chain.settlement import decode_trades, encode_trades
+from gridpact.chain.encoding import decode_trades, encode_trades
 from gridpact.chain.values import (
     RESIDUAL_LANE,
     Phase,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gridpact.chain.encoding import encode_energies
 from gridpact.chain.feed import ChainBlock, ChainEvent
-from gridpact.chain.settlement import encode_energies
 from gridpact.chain.values import nodes_to_bitmap
 from gridpact.community.model import Feeder, Line
 from gridpact.live.store import Store

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from gridpact.chain.encoding import TariffFees, encode_energies, encode_tariff, encode_trades
 from gridpact.chain.feed import ChainBlock, ChainEvent
-from gridpact.chain.settlement import TariffFees, encode_energies, encode_tariff, encode_trades
 from gridpact.chain.values import nodes_to_bitmap
 from gridpact.live.store import Store
 from gridpact.live.view import About, RoundView, rounds

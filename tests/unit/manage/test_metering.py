@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gridpact.chain.settlement import encode_tariff
+from gridpact.chain.encoding import encode_tariff
 from gridpact.chain.values import Delivery, TradeRecord
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError

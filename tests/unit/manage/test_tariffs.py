@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridpact.chain.settlement import TariffFees, encode_tariff
+from gridpact.chain.encoding import TariffFees, encode_tariff
 from gridpact.errors import InputError
 from gridpact.manage.tariffs import check_beside
 

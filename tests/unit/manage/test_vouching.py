@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gridpact.chain.encoding import encode_tariff, encode_trades
 from gridpact.chain.keys import new_key
 from gridpact.chain.keystore import create_keystore
 from gridpact.chain.networks import Network
-from gridpact.chain.settlement import encode_tariff, encode_trades
 from gridpact.chain.values import Phase
 from gridpact.cli import main
 from gridpact.community.model import CommunityDay

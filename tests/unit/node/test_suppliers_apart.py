@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridpact.chain.settlement import decode_tariff, encode_tariff
+from gridpact.chain.encoding import decode_tariff, encode_tariff
 from gridpact.community.model import CommunityDay, PriceRange, Prices
 from gridpact.manage.vouching import agreed_trades
 from gridpact.market.admm.negotiation import Negotiation

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gridpact.chain.settlement import decode_fees
+from gridpact.chain.encoding import decode_fees
 from gridpact.community.model import Prices
 from gridpact.run.staging import tariff_with_fees
 
