@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from gridpact.chain.estimate import PlannedCall
     from gridpact.chain.profiles import ChainProfile
     from gridpact.chain.settlement import Settlement
-    from gridpact.manage.metering import MeterDay, Settled
+    from gridpact.manage.meter_table import MeterDay
+    from gridpact.manage.metering import Settled
     from gridpact.market.admm.pads import Pads
     from gridpact.node.opened_plan import OpenedPlan
 
@@ -277,7 +278,8 @@ def _read(
     arguments: argparse.Namespace, aggregator: Aggregator, day: date, accepted: frozenset[str]
 ) -> tuple[int, dict[int, list[int]]]:
     """The round of a day, and the readings in the file, Wh by node."""
-    from gridpact.manage.metering import UNITS, read_meters, round_of
+    from gridpact.manage.meter_table import UNITS, read_meters
+    from gridpact.manage.metering import round_of
 
     unit = choice("unit", arguments.unit, {unit: unit for unit in UNITS})
     delivered = _delivered(arguments, aggregator, day)
@@ -330,7 +332,7 @@ def _delivered(arguments: argparse.Namespace, aggregator: Aggregator, day: date)
         InputError: it is not over yet. The contract does not look at the clock, so nobody else would say so.
     """
     from gridpact.community.readings import time_zone
-    from gridpact.manage.metering import MeterDay
+    from gridpact.manage.meter_table import MeterDay
 
     zone = time_zone(arguments.timezone) if arguments.timezone else None
     setting = aggregator.setting()

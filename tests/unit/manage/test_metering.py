@@ -19,7 +19,8 @@ from gridpact.chain.encoding import encode_tariff
 from gridpact.chain.values import Delivery, TradeRecord
 from gridpact.community.model import CommunityDay
 from gridpact.errors import InputError
-from gridpact.manage.metering import MeterDay, Settled, check_plan, check_signs, planned_wh, read_meters, to_settle
+from gridpact.manage.meter_table import MeterDay, read_meters
+from gridpact.manage.metering import Settled, check_plan, check_signs, planned_wh, to_settle
 from gridpact.node.twin_ledger import TwinLedger
 from gridpact.problem.scenario import Scenario
 from unit.node.rounds import Played
