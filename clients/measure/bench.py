@@ -13,7 +13,6 @@ import itertools
 import json
 import multiprocessing
 import platform
-import resource
 import sys
 import time
 from collections import deque
@@ -39,6 +38,7 @@ from gridpact.problem.baseline import baseline_net_kw
 from gridpact.problem.centralised import centralised_optimum
 from gridpact.problem.scenario import NetworkAgreement, Scenario
 from gridpact.report.markdown import markdown
+from gridpact.run.footprint import peak_memory_mb
 from gridpact.run.launch import warm_up
 from gridpact.run.onchain import RunSettings, run
 from measure.gas import Size, measured, negotiated
@@ -226,7 +226,7 @@ def grown_to(households: int, steps: int) -> Grown:
     case, day = GROWN_DAY
     community = grown(read_community(case).on(day), households, steps, seed=1)
     (iterate,) = deque(Negotiation.of(Prepared.of(community, SCENARIO, AGREEMENT)).iterates(), maxlen=1)
-    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory_mb = peak_memory_mb()
     gas = None
     if households < MOST_NODES:
         size = Size(day, households, steps)
@@ -320,7 +320,7 @@ def split_into(count: int, households: int, steps: int) -> Split:
         paid=paid,
         paid_alone=alone,
         round_s=took,
-        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        memory_mb=peak_memory_mb(),
     )
 
 

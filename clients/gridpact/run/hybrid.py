@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import resource
 import tempfile
 import time
 from collections import Counter
@@ -40,6 +39,7 @@ from gridpact.market.admm.negotiation import Negotiation, agreed_trades, plan_of
 from gridpact.market.admm.parameters import Resolution
 from gridpact.market.admm.register import MOST_MISSES
 from gridpact.problem.baseline import baseline_net_kw
+from gridpact.run.footprint import cpu_s, peak_memory_mb
 from gridpact.run.group import Group
 from gridpact.run.launch import NodeFiles, running_nodes
 from gridpact.run.staging import TEST_TOKENS, TOKEN_DECIMALS, day_label
@@ -290,14 +290,8 @@ class FeederProcess:
         feeders = {}
         for place, street in self._streets.items():
             feeders[place] = street.settled(self._now)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return WorkerReport(
-            feeders,
-            self._above.gas,
-            self._above.transactions + self._payer.transactions,
-            usage.ru_utime + usage.ru_stime,
-            usage.ru_maxrss / 1024,
-        )
+        transactions = self._above.transactions + self._payer.transactions
+        return WorkerReport(feeders, self._above.gas, transactions, cpu_s(), peak_memory_mb())
 
 
 def one_errand(files: NodeFiles, network: Network | str) -> None:
@@ -569,8 +563,6 @@ class Staging:
         is_settled = any(report.sold_above_wh for report in reports.values())
         levels.append(self.above.result(gas_above, is_settled))
         agreed = {place: report for place, report in reports.items() if report.sold_wh}
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        own_s = usage.ru_utime + usage.ru_stime
         left = [
             sum(abs(one + other) for one, other in zip(report.sold_wh[node], above, strict=True))
             for report in agreed.values()
@@ -594,8 +586,8 @@ class Staging:
             + sum(report.transactions for report in reports.values())
             + sum(worker.transactions for worker in workers),
             wall_s=wall_s,
-            cpu_s=own_s + sum(worker.cpu_s for worker in workers if self._network.rpc_url is not None),
-            memory_mb=max([usage.ru_maxrss / 1024, *(worker.memory_mb for worker in workers)]),
+            cpu_s=cpu_s() + sum(worker.cpu_s for worker in workers if self._network.rpc_url is not None),
+            memory_mb=max([peak_memory_mb(), *(worker.memory_mb for worker in workers)]),
             levels=tuple(levels),
         )
 
