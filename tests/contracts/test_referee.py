@@ -780,6 +780,7 @@ MALFORMED = {
     "header only": feeder_book([]),
     "not whole": feeder_book(STAR_OF_LINES)[:-1],
     "no voltage": feeder_book(STAR_OF_LINES, nominal_v=0),
+    "no voltage, and too short for a street": feeder_book(STAR_OF_LINES[:1], nominal_v=0),
     "line of the root": feeder_book([(0, 1, *LINE), *STAR_OF_LINES]),
     "two lines of a node": feeder_book([*STAR_OF_LINES, (1, 2, *LINE)]),
     "child before its parent": feeder_book([(2, 1, *LINE), (1, 0, *LINE)]),

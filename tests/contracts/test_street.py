@@ -15,6 +15,7 @@ from link import Link, read, rpc
 from reference.aggregator_model import Declared
 from streets import street
 
+from gridpact.grid import street_limits
 from gridpact.grid.street_limits import (
     PublishedHome,
     PublishedSection,
@@ -136,6 +137,34 @@ def test_verdict_isThatOfTheModel_forAnyFigures(judge, seed):
     assert {outside for _, outside in expected} == {True, False}
 
 
+def test_neutral_isWithinItsRating(judge):
+    """RF4: where one phase feeds in and another draws, the neutral carries more than either, and its limit is met
+    first; to the last unit, as above."""
+    trunk = tuple((300_000 if p == q else 100_000, 50_000) for p in range(3) for q in range(3))
+    section = PublishedSection(0, (0, 1, 2), False, 0, trunk)
+    homes = (PublishedHome(1, 1, (0,)), PublishedHome(2, 1, (1,)))
+    free = PublishedStreet(230_940_107_676, 200_000, 1_900_000, 10**9, (section,), homes)
+    fed, taken = {1: 2_000_000}, {2: -2_000_000}
+    turns, *alone = (
+        at_its_limit(free, rating(0), lambda found, p=p: found.outside(p, {}), 1, 2**50)
+        for p in (fed | taken, fed, taken)
+    )
+    assert turns > 1.5 * max(alone)
+    cases = [(rating(0)(free, turns + by).encoded(), fed | taken, {}) for by in (0, 1)]
+    assert judge(cases) == [(True, True), (True, False)]
+
+
+def test_flowThatDoesNotSettle_isProved(judge, monkeypatch):
+    """RF4: it would be within its limits, and has not settled after all sweeps."""
+    published = long_street(16, 3, WIDE)
+    sections = tuple(replace(section, rating=0) for section in published.sections)
+    published = replace(published, sections=sections)
+    p = first_outside(published, swinging)
+    assert judge([(published.encoded(), p, {})]) == [(True, True)]
+    monkeypatch.setattr(street_limits, "MAX_SWEEPS", 10 * street_limits.MAX_SWEEPS)
+    assert not published.outside(p, {})
+
+
 @pytest.mark.parametrize("seed", range(3 * MORE))
 def test_book_isReadAsTheModelReadsIt(judge, seed):
     """Whatever was declared; what is no street says nothing about anybody."""
@@ -147,10 +176,12 @@ def test_book_isReadAsTheModelReadsIt(judge, seed):
         spoilt = bytearray(book[: chance.choice([len(book), chance.randrange(len(book) + 1)])])
         for _ in range(chance.choice([1, 1, 2])):
             if spoilt:
-                # the header and the last sections and homes more often than impedances
-                spoilt[chance.choice([chance.randrange(len(spoilt)), *range(min(len(spoilt), 30))])] = chance.choice(
-                    [0, 1, 7, 8, 128, 255, chance.randrange(256)]
-                )
+                # the header and the last sections and homes more often than impedances, a byte or a number
+                ends = [*range(30), *range(len(spoilt) - 30, len(spoilt))]
+                at = chance.choice([chance.randrange(len(spoilt)), *(at for at in ends if 0 <= at < len(spoilt))])
+                size = min(chance.choice([1, 1, 8]), len(spoilt) - at)
+                value = chance.choice([0, 1, 2, 3, 7, 8, 128, 255, chance.randrange(256)])
+                spoilt[at : at + size] = bytes([value] * size)
         found = decoded_street(bytes(spoilt))
         cases.append((bytes(spoilt), p, q))
         expected.append((found is not None, found is not None and found.outside(p, q)))
