@@ -4,9 +4,11 @@ tests/integration/test_sealed.py."""
 import random
 
 import pytest
+from accusing import history
+from brownie import network
 from eth_utils import keccak
-from helpers import LARGE, STAR
-from link import refused
+from helpers import LARGE, NONE, STAR
+from link import Link, refused, rpc
 from reference.aggregator_model import Refused
 
 ROUND = 1
@@ -159,3 +161,48 @@ def test_nodeThatGoesOnWithoutAnAnswer_isOut(sealed, outsider):
         accuse(1)
     with refused("NotInRound: 1, 1"):
         ask(sealed, 1, 3, 2)
+
+
+def test_whoIsMissing_hasNotGoneOn(sealed, outsider):
+    for node in (1, 2):
+        ask(sealed, 4, node, 1)
+    sealed.iterate()
+    sealed.iterate()
+    for node in sorted(sealed.tree):
+        if node != 1:
+            sealed.submit(node)
+    sealed.close(sealed.manager)
+    with refused("StillTime: 1, 1"):
+        sealed.send(outsider, "accuseOfSilence", ROUND, 1, 1)
+    sealed.send(outsider, "accuseOfSilence", ROUND, 2, 1)
+    sealed.model.exclude(2)
+    sealed.check()
+
+
+def test_sealedSubmission_ofAnAccountWithCode_standsInTheLog(sealed):
+    """VA14: it may stand in no calldata of its own, see test_attacks.py."""
+    method = "anvil_setCode" if network.show_active() == "development" else "evm_setAccountCode"
+    rpc(method, str(sealed.accounts[1]), "0x00")
+    part = sealed.part(1)
+    tx = sealed.submit(1, part=part)
+    assert tx.names == ["Submitted", "Forwarded"]
+    assert tx.one("Submitted")["bids"] == part.bids
+    sealed.check()
+
+
+@pytest.mark.parametrize("length", [0, 31])
+def test_openingOfAPartner_endsWithAKey(sealed, AgreedBids, length):
+    """Who states what was agreed shows what opens the partner's bids, 32 bytes behind them."""
+    sealed.iterate(NONE)
+    model = sealed.model.now
+    assert model.phase == "Converged"
+
+    def opening(node, bids):
+        _, words, _, residuals = history(model, node, model.closed[-1].iteration).links[-1]
+        return model.declared[node].book, bids, model.history[node][-1][2], words, residuals
+
+    agreement = Link(AgreedBids.at(sealed.aggregator.agreement()))
+    own = opening(1, model.history[1][-1][1].bids)
+    said = (2, b"", opening(2, bytes(length)))
+    with refused(f"WrongOpening: {ROUND}, 2"):
+        agreement.view("requireFit", ROUND, 1, [said], 1, own)

@@ -42,6 +42,7 @@ def keccak(data):
 
 def test_settlement_knowsItsPartners(contract, market, token, supplier):
     assert contract.aggregator() == market.aggregator
+    assert contract.agreement() == market.aggregator.agreement()
     assert contract.token() == token
     assert contract.supplier() == supplier
     assert contract.metering() == METER.address
@@ -258,6 +259,12 @@ def test_state_failsIfNotInTheRound(contract, outsider, manager):
     for account in (outsider, manager):
         with brownie.reverts(f"NotEnrolled: {low(account)}"):
             contract.state(1, [], (b"", b"", bytes(32), bytes(32), 0), {"from": account})
+
+
+def test_state_failsIfMoreThanThereCanBe(contract, nodes):
+    nothing = (b"", b"", bytes(32), bytes(32), 0)
+    with brownie.reverts("LengthMismatch: 128, 129"):
+        contract.state(1, [(2, b"", nothing)] * 129, nothing, {"from": nodes[1]})
 
 
 @pytest.mark.parametrize("partner", [1, 0, 7, 127, 128, 255, SILENT])

@@ -255,6 +255,16 @@ def test_admission_isNotForWhoOwes(contract, owing, metering, green, nodes):
         contract.admitSupplier(nodes[CUSTOMER], {"from": metering})
 
 
+def test_admissions_haveAnEnd(contract, metering, green):
+    """Of all suppliers ever, `green` is the first: so many can somebody owe."""
+    admitted = 1
+    with brownie.reverts("TooManySuppliers: 64"):
+        while admitted <= 64:
+            contract.admitSupplier(f"0x{admitted:040x}", {"from": metering})
+            admitted += 1
+    assert admitted == 64
+
+
 # ---------------------------------------------------------------------- dismissal
 
 

@@ -111,6 +111,23 @@ def test_rounds_endFromTheTopDown(tied):
     assert tied.phase("left") == CONVERGED
 
 
+def test_contract_holdsNeitherWhileItDeclares_norBeforeThoseBelow(tied):
+    """TI3: it is within its limits, and does not hold as long as one below does not; who has not begun releases
+    nobody."""
+    above = tied.of["above"]
+    tied.start("left")
+    above.open()
+    assert not tied.asked("above", "isReady")
+    assert not tied.called("above", "releases", FIRST_DAY, "left")
+    for node in TRADERS:
+        above.declare(node)
+    for _ in range(2):
+        tied.close("left", False)
+        tied.close("above", True)
+    assert tied.phase("above") == ITERATING
+    assert not tied.asked("above", "isReady")
+
+
 def test_iterationWithoutSomebody_doesNotHold(tied):
     """TI3: what was within the limits before somebody was missing does not count any more."""
     tied.start("left", "right", "above")
