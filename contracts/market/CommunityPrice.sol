@@ -364,8 +364,9 @@ contract CommunityPrice is AtOnePrice, ICommunityPrice {
         for (uint256 k = 0; k < words.length; ++k) words[k] = from[k];
     }
 
+    /// @dev Of a round that iterates: whether all have told what they trade.
     function _isSettled(Progress memory progress_) private pure returns (bool) {
-        return progress_.phase == Phase.Iterating && progress_.counter == progress_.expected;
+        return progress_.counter == progress_.expected;
     }
 
     // ------------------------------------------------------------------ lanes

@@ -72,6 +72,15 @@ def test_expel_makesRoom(aggregator, manager, household, neighbour):
     assert aggregator.nodeOf(household) == 1
 
 
+def test_enrol_again_findsWordsWritten(VirtualAggregator, Clerk, referee, manager, household, neighbour):
+    """Where a deployment is large, the sixteen words of a node's line are written when it is enrolled first."""
+    made = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta(65), setting(96), referee))
+    first = made.enrol([1], [household], {"from": manager}).gas_used
+    made.expel([1], {"from": manager})
+    again = made.enrol([1], [neighbour], {"from": manager}).gas_used
+    assert first - again > 16 * 19_000  # a fresh slot costs 22,100, one that is read 2,100
+
+
 def test_expel_failsIfNotManager(aggregator, manager, household):
     """VA5"""
     aggregator.enrol([1], [household], {"from": manager})

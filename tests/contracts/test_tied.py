@@ -194,6 +194,21 @@ def test_rounds_ofOtherDays_areNoneOfThese(tied):
     assert tied.asked("right", "isReady", FIRST_DAY)
 
 
+def test_roundOfAnotherProduct_endsWhereItsNodesAgree(tied):
+    """TI1 is about product 0 only: the rest of a day waits for nobody above."""
+    left = tied.of["left"]
+    rest = Community(left.aggregator, TRADERS, left.accounts, product=7)
+    rest.start()
+    rest.iterate()
+    rest.iterate(NONE)
+    assert rest.model.now.phase == "Converged"
+    rest.check()
+    tied.start("left")
+    tied.close("left", False)
+    tied.close("left", True)
+    assert tied.phase("left") == ITERATING
+
+
 def test_ties_areTheManagers_whileNoRoundRuns(tied, outsider):
     above = tied.of["above"]
     left, right = (str(tied.of[name].aggregator) for name in GATEWAYS)
