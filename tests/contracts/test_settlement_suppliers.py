@@ -197,6 +197,29 @@ def test_arrears_atOneSupplierKeepNoOtherFromBilling(contract, owing_both, green
     assert contract.free(nodes[CUSTOMER]) == 100
 
 
+def test_arrears_growAtTheSameSupplier(priced, contract, owing, green, nodes):
+    """TS15: who owes one a second day stands on its list once."""
+    contract.publishTariff(3, encode_tariff(GREEN), {"from": green})
+    priced.price(3)
+    priced.deliver(CUSTOMER, [-1000] * STEPS, 3, tariff=encode_tariff(GREEN))
+    assert owes(contract, nodes[CUSTOMER], green) == [owing + DRAWN_GREEN]
+
+
+def test_arrears_atTheCommunitysSupplierComeFirst(priced, contract, green, supplier, nodes):
+    """TS15: who owed only the community's supplier, which is on no list then, and went on to another one."""
+    contract.withdraw(DEPOSIT, {"from": nodes[1]})
+    priced.deliver(1, [-1000] * STEPS, 2)
+    assert owes(contract, nodes[1], supplier) == [6_600_000]
+    contract.wishSupplier(green, {"from": nodes[1]})
+    contract.supply(nodes[1], {"from": green})
+    contract.publishTariff(3, encode_tariff(GREEN), {"from": green})
+    priced.price(3)
+    priced.deliver(1, [-1000] * STEPS, 3, tariff=encode_tariff(GREEN))
+    assert owes(contract, nodes[1], supplier, green) == [6_600_000, DRAWN_GREEN]
+    contract.deposit(6_600_001, {"from": nodes[1]})
+    assert owes(contract, nodes[1], green) == [DRAWN_GREEN - 1]
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_arrears_areForgivenByEachForItself(contract, owing_both, green, supplier, nodes, first):
     who, other, left = (green, supplier, owing_both[1]) if first else (supplier, green, owing_both[0])
