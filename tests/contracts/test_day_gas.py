@@ -28,8 +28,8 @@ def act(sender, link, name, *arguments):
 def street(
     request, Referee, VirtualAggregator, Clerk, TradeSettlement, DaySettlement, Clearing, TestEuro, manager, nodes
 ):
-    """127 households that have joined a day whose pool is by shares, of one supplier or of as many as there can be, with
-    all fees; and the gas of nominating."""
+    """127 households that have joined a day whose pool is by shares, of one supplier or of as many as there can be,
+    with all fees; and the gas of nominating."""
     setting = (STEPS, STEP_SECONDS, MILLIWATT, 100, PHASE_SECONDS, 1)
     theta = (128, 10**9, 10**9, 1000, 1000, 1000, 1000, 50)
     aggregator = manager.deploy(VirtualAggregator, manager.deploy(Clerk, theta, setting, manager.deploy(Referee)))
