@@ -62,6 +62,7 @@ def street(
             act(homes[node], Link(settlement), "wishSupplier", other)
             act(other, Link(settlement), "supply", homes[node])
         act(other, ledger, "supplyDay", DAY, terms, tariff_bytes(tariff) + fees, 10**9)
+    rpc("anvil_stopImpersonatingAccount", METER.address)  # whose key other tests sign with
     for home in homes.values():
         act(home, ledger, "join", DAY, ledger.view("termsFor", DAY, home), 10**9)
     nominating = [act(homes[1], ledger, "nominate", DAY, 0, series([wh] * STEPS)) for wh in (500, 600)]
